@@ -1,0 +1,66 @@
+"""The MCP (Model Context Protocol) client for Trio.
+
+async with open_connector("https://example.com/mcp") as c:
+    with trio.fail_after(10):
+        result = await c.call_tool("add", {"a": 1, "b": 2})
+"""
+
+from ._version import __version__
+from .callbacks import RequestContext
+from .connector import Connector
+from .deadlines import ConnectTimeout, Stalled
+from .errors import (
+    AccessDenied,
+    AuthorizationError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLost,
+    ConnectorError,
+    HTTPStatusError,
+    InternalError,
+    InvalidArguments,
+    InvalidOutput,
+    MCPError,
+    MessageTooLarge,
+    NotConnected,
+    ProtocolError,
+    SessionExpired,
+    TransportError,
+    UnsupportedFeature,
+    UsageError,
+    VersionMismatch,
+)
+from .http_connector import HttpConnector
+from .opening import connect, open_connector
+from .statistics import Statistics
+
+__all__ = [
+    "AccessDenied",
+    "AuthorizationError",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionLost",
+    "Connector",
+    "ConnectorError",
+    "HTTPStatusError",
+    "HttpConnector",
+    "InternalError",
+    "InvalidArguments",
+    "InvalidOutput",
+    "MCPError",
+    "MessageTooLarge",
+    "NotConnected",
+    "ProtocolError",
+    "RequestContext",
+    "SessionExpired",
+    "Stalled",
+    "Statistics",
+    "TransportError",
+    "UnsupportedFeature",
+    "UsageError",
+    "VersionMismatch",
+    "__version__",
+    "connect",
+    "open_connector",
+]

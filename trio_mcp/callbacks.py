@@ -1,0 +1,129 @@
+"""The user's callbacks: their types, and what they are given.
+
+The signatures are those of the official SDK, so a callback written for it works here. Each may be left
+out; what is given decides which capabilities the server is told of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import mcp_types as types
+
+from .protocol.versions import has_elicitation, is_modern
+
+__all__ = [
+    "Callbacks",
+    "Caller",
+    "ElicitationCallback",
+    "ListRootsCallback",
+    "LoggingCallback",
+    "MessageHandler",
+    "ProgressCallback",
+    "RequestContext",
+    "SamplingCallback",
+]
+
+T = TypeVar("T")
+
+
+class Caller(Protocol):
+    """The connection, as a callback sees it: it may call back into it. In fact a `Connector`."""
+
+    async def request(self, method: str, params: Mapping[str, Any] | None, result_type: type[T], /) -> T:
+        """Send a request; see `Connector.request`."""
+        ...
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None = None, /) -> None:
+        """Send a notification; see `Connector.notify`."""
+        ...
+
+    async def call_tool(self, name: str, arguments: Mapping[str, Any] | None = None) -> types.CallToolResult:
+        """Call a tool; see `Connector.call_tool`."""
+        ...
+
+    async def read_resource(self, uri: str) -> types.ReadResourceResult:
+        """Read a resource; see `Connector.read_resource`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestContext:
+    """What a callback is told of the request it answers.
+
+    Attributes:
+        session: the connection that the request came over.
+        request_id: the server's id for it.
+        meta: its `_meta`, if it had one.
+    """
+
+    session: Caller
+    request_id: int | str
+    meta: Mapping[str, Any] | None = None
+
+
+SamplingCallback: TypeAlias = Callable[
+    [RequestContext, types.CreateMessageRequestParams],
+    Awaitable[types.CreateMessageResult | types.CreateMessageResultWithTools | types.ErrorData],
+]
+"""Answers `sampling/createMessage` (2511/client/sampling)."""
+
+ElicitationCallback: TypeAlias = Callable[
+    [RequestContext, types.ElicitRequestParams], Awaitable[types.ElicitResult | types.ErrorData]
+]
+"""Answers `elicitation/create`, as a form or by URL (2511/client/elicitation)."""
+
+ListRootsCallback: TypeAlias = Callable[[RequestContext], Awaitable[types.ListRootsResult | types.ErrorData]]
+"""Answers `roots/list` (2511/client/roots)."""
+
+LoggingCallback: TypeAlias = Callable[[types.LoggingMessageNotificationParams], Awaitable[None]]
+"""Takes the server's log messages, one after the other (2511/server/utilities/logging)."""
+
+MessageHandler: TypeAlias = Callable[[types.ServerNotification], Awaitable[None]]
+"""Takes every notification of the server but `notifications/cancelled`, one after the other."""
+
+ProgressCallback: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
+"""Takes `(progress, total, message)` of one call, in order (2511/basic/utilities/progress)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callbacks:
+    """The callbacks of one connection, and how far two of them go."""
+
+    sampling: SamplingCallback | None = None
+    elicitation: ElicitationCallback | None = None
+    list_roots: ListRootsCallback | None = None
+    logging: LoggingCallback | None = None
+    message: MessageHandler | None = None
+    sampling_capabilities: types.SamplingCapability | None = None
+    elicitation_capabilities: types.ElicitationCapability | None = None
+
+    def capabilities(self, version: str) -> types.ClientCapabilities:
+        """What the server may ask for in `version`."""
+        return types.ClientCapabilities(
+            sampling=self._sampling(),
+            elicitation=self._elicitation(version),
+            roots=self._roots(version),
+        )
+
+    def _sampling(self) -> types.SamplingCapability | None:
+        if self.sampling is None:
+            return None
+        return self.sampling_capabilities or types.SamplingCapability()
+
+    def _elicitation(self, version: str) -> types.ElicitationCapability | None:
+        if self.elicitation is None or not has_elicitation(version):
+            return None
+        if version == "2025-06-18":  # it had forms only, and no name for them
+            return types.ElicitationCapability()
+        return self.elicitation_capabilities or types.ElicitationCapability(
+            form=types.FormElicitationCapability(), url=types.UrlElicitationCapability()
+        )
+
+    def _roots(self, version: str) -> types.RootsCapability | None:
+        if self.list_roots is None:
+            return None
+        # Only a legacy server can be told of a change: a modern one asks anew in each round.
+        return types.RootsCapability(list_changed=None if is_modern(version) else True)

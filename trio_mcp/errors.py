@@ -1,0 +1,199 @@
+"""Every exception that trio_mcp raises of its own, as one tree.
+
+Flat: none of them ever comes in an exception group. Typed: a caller tells them apart by class.
+The cause, where there is one, is `__cause__`.
+
+  ConnectorError
+  ├── UsageError                    a mistake in the calling program; nothing was sent
+  │   ├── ConfigurationError        an option that cannot work (also a ValueError)
+  │   ├── InvalidArguments          arguments that are not JSON (also a ValueError)
+  │   ├── NotConnected              used outside of its block
+  │   └── UnsupportedFeature        the negotiated protocol version has no such thing
+  ├── TransportError                the way to the server failed
+  │   ├── ConnectError              could not connect
+  │   │   └── ConnectTimeout        ... in time (also a trio.TooSlowError; in deadlines.py)
+  │   ├── ConnectionLost            the connection broke; the request may have been carried out
+  │   │   └── Stalled               ... by silence (also a trio.TooSlowError; in deadlines.py)
+  │   └── HTTPStatusError           the server answered with an HTTP error status
+  │       ├── SessionExpired        404: the server no longer knows the session
+  │       └── AccessDenied          401 or 403 (also an AuthorizationError)
+  ├── AuthorizationError            not allowed, or the way to a token failed
+  ├── ProtocolError                 the server broke the protocol
+  │   ├── MessageTooLarge           more than `max_message_size` bytes
+  │   ├── VersionMismatch           no protocol version that both sides speak
+  │   └── InvalidOutput             `structuredContent` against the tool's `outputSchema`
+  ├── MCPError                      the server answered with a JSON-RPC error
+  └── InternalError                 a bug in trio_mcp; please report it
+
+No message, repr or attribute of these holds a token, a client secret or a session id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+__all__ = [
+    "AccessDenied",
+    "AuthorizationError",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectionLost",
+    "ConnectorError",
+    "HTTPStatusError",
+    "InternalError",
+    "InvalidArguments",
+    "InvalidOutput",
+    "MCPError",
+    "MessageTooLarge",
+    "NotConnected",
+    "ProtocolError",
+    "SessionExpired",
+    "TransportError",
+    "UnsupportedFeature",
+    "UsageError",
+    "VersionMismatch",
+]
+
+_E = TypeVar("_E", bound="ConnectorError")
+
+
+class ConnectorError(Exception):
+    """The base of all of trio_mcp's exceptions.
+
+    Attributes:
+        server: which server it was, as `Connector.public_identifier` names it, if known.
+        request: what was asked of it, such as ``tools/call 'add'``, if it was a request.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.server: str | None = None
+        self.request: str | None = None
+
+    def locate(self: _E, server: str, request: str | None = None) -> _E:
+        """Say where it happened, unless a place nearer to it has said so; returns the error itself."""
+        self.server = self.server or server
+        self.request = self.request or request
+        return self
+
+    def __str__(self) -> str:
+        if self.server is None:
+            return self.message
+        if self.request is None:
+            return f"{self.server}: {self.message}"
+        return f"{self.request} on {self.server}: {self.message}"
+
+
+class UsageError(ConnectorError):
+    """A mistake in the calling program. Nothing was sent."""
+
+
+class ConfigurationError(UsageError, ValueError):
+    """An option that cannot work: a wrong scheme, an unknown transport, a header with a line break."""
+
+
+class InvalidArguments(UsageError, ValueError):
+    """What was to be sent is not JSON: NaN, a lone surrogate, a cycle, an object of some class."""
+
+
+class NotConnected(UsageError):
+    """Used before its block was entered or after it was left."""
+
+
+class UnsupportedFeature(UsageError):
+    """The negotiated protocol version, or what was declared when connecting, has no such thing."""
+
+
+class TransportError(ConnectorError):
+    """The way to the server failed."""
+
+
+class ConnectError(TransportError):
+    """Could not connect: name resolution, refused, unreachable, TLS."""
+
+
+class ConnectionLost(TransportError):
+    """The connection broke before the answer came; the server may have carried the request out."""
+
+
+class HTTPStatusError(TransportError):
+    """The server answered with an HTTP status that is not a success.
+
+    Attributes:
+        status_code: such as 503.
+        headers: the response's headers, names in lower case; cookies and session ids left out.
+    """
+
+    def __init__(self, message: str, *, status_code: int, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.headers = dict(headers)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait (`Retry-After`), or None.
+
+        The header's other form, a date, is left in `headers`: what it means depends on two clocks.
+        """
+        value = self.headers.get("retry-after", "").strip()
+        return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+
+    @property
+    def www_authenticate(self) -> str | None:
+        """The challenge of a 401 or 403, as it was sent."""
+        return self.headers.get("www-authenticate")
+
+
+class SessionExpired(HTTPStatusError):
+    """404 for a request of a session: the server has ended it, or was restarted."""
+
+
+class AuthorizationError(ConnectorError):
+    """Not allowed, or the way to a token failed."""
+
+
+class AccessDenied(HTTPStatusError, AuthorizationError):
+    """HTTP 401 or 403: the server wants other credentials than were sent, or more."""
+
+
+class ProtocolError(ConnectorError):
+    """The server broke the protocol. That call failed; the connection goes on."""
+
+
+class MessageTooLarge(ProtocolError):
+    """The server sent more than `max_message_size` bytes as one message."""
+
+
+class VersionMismatch(ProtocolError):
+    """There is no protocol version that both sides speak."""
+
+
+class InvalidOutput(ProtocolError):
+    """A tool's structured content does not fit its output schema, or the schema is not usable."""
+
+
+class MCPError(ConnectorError):
+    """The server answered a request with a JSON-RPC error.
+
+    Raised by a callback, it is the answer to the server's request.
+
+    Args:
+        code: the JSON-RPC error code, such as -32602.
+        message: one sentence.
+        data: whatever the error's sender adds: a JSON value or None.
+    """
+
+    def __init__(self, code: int, message: str, data: object = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.data = data
+        self.http_status: int | None = None
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} (error {self.code})"
+
+
+class InternalError(ConnectorError):
+    """A bug in trio_mcp itself. The cause is attached; please report it."""

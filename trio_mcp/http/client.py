@@ -1,0 +1,255 @@
+"""One HTTP exchange: send a request, read its response piece by piece, leave whenever you like.
+
+    async with client.exchange("POST", url, headers, body, silence=300) as response:
+        while chunk := await response.receive():
+            ...
+
+Leaving early never waits for the peer. Without an exception, the rest is read aside for a moment, so that
+the connection can serve again; with one, or a cancellation, the connection is closed at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import httpx2
+import trio
+
+from ..deadlines import Stalled, deadline
+from ..errors import ConnectorError, HTTPStatusError, MessageTooLarge
+from .failures import translate_errors
+
+__all__ = ["HttpClient", "HttpResponse"]
+
+_MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_DRAIN_SECONDS: Final = 1.0
+_DRAIN_BYTES: Final = 1 << 16
+_EXCERPT_BYTES: Final = 200
+_SECRET_HEADERS: Final = ("authorization", "proxy-authorization", "cookie", "mcp-session-id")
+
+
+class HttpResponse:
+    """A response whose headers have come. Made by `HttpClient.exchange` only.
+
+    Attributes:
+        status: the HTTP status code.
+        headers: case-insensitive.
+        ended: whether the body has been read to its end, or let go.
+    """
+
+    def __init__(self, response: httpx2.Response, silence: float, max_size: int) -> None:
+        self.status = response.status_code
+        self.headers = response.headers
+        self._response = response
+        self._chunks = response.aiter_bytes()
+        self._silence = silence
+        self._max_size = max_size
+        self.ended = False
+
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """The headers that were sent, case-insensitive."""
+        return self._response.request.headers
+
+    @property
+    def content_type(self) -> str:
+        """The media type, in lower case and without parameters; "" if there is none."""
+        value: str = self.headers.get("content-type", "")
+        return value.partition(";")[0].strip().lower()
+
+    async def receive(self) -> bytes:
+        """The next piece of the body, decoded; b"" at its end.
+
+        Raises:
+            ConnectionLost: the connection broke, or nothing came for `silence` seconds (`Stalled`).
+            ProtocolError: broken HTTP, or a broken content encoding.
+        """
+        with deadline(self._silence, self._stalled), translate_errors(self._silence):
+            async for chunk in self._chunks:
+                if chunk:
+                    return chunk
+        self.ended = True
+        return b""
+
+    async def read(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            MessageTooLarge: it is larger than the limit.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        while chunk := await self.receive():
+            size += len(chunk)
+            if size > self._max_size:
+                raise MessageTooLarge(
+                    f"the server sent a body of more than {self._max_size} bytes; "
+                    "max_message_size raises the limit"
+                )
+            pieces.append(chunk)
+        return b"".join(pieces)
+
+    def public_headers(self) -> dict[str, str]:
+        """The headers that an error may show."""
+        return {
+            name.lower(): value
+            for name, value in self.headers.items()
+            if name.lower() not in ("set-cookie", "mcp-session-id")
+        }
+
+    def excerpt(self, body: bytes) -> str:
+        """The beginning of `body` for an error message, without what the request kept secret."""
+        text = body.decode("utf-8", "replace")
+        for name in _SECRET_HEADERS:
+            value = self.request_headers.get(name)
+            if value:
+                for secret in {value, value.rpartition(" ")[2]}:
+                    text = text.replace(secret, "[secret]")
+        text = " ".join(text.split())
+        return text if len(text) <= _EXCERPT_BYTES else text[:_EXCERPT_BYTES] + "…"
+
+    def _stalled(self) -> Stalled:
+        return Stalled(f"the server fell silent for {self._silence:g} s in the middle of its response")
+
+    async def drain(self) -> None:
+        """Read to the end for a moment, then let go."""
+        read = 0
+        try:
+            with trio.move_on_after(_DRAIN_SECONDS), suppress(ConnectorError):
+                while read < _DRAIN_BYTES and (chunk := await self.receive()):
+                    read += len(chunk)
+        finally:
+            await self.abandon()
+
+    async def abandon(self) -> None:
+        """Let go at once; the connection is closed if the body was not at its end.
+
+        The engine's generators are ended by a cancelled scope around their next step: leaving them
+        suspended would leave them, and the connection, to the garbage collector.
+        """
+        if self.ended:
+            return
+        self.ended = True
+        with trio.CancelScope(shield=True) as scope:
+            scope.cancel(reason="the exchange was left half-way")
+            with suppress(httpx2.RequestError, httpx2.StreamError):
+                async for _ in self._chunks:
+                    pass
+                await self._response.aclose()
+
+
+class HttpClient:
+    """Makes exchanges with one server.
+
+    Args:
+        engine: the httpx2 client to send with.
+        auth: the auth flow of every request; None leaves the engine's own.
+        headers: sent with every request.
+        timeout: seconds for connecting and for sending.
+        max_size: bytes that a body read whole may have.
+        spawn: starts a background task, for reading what is left of a response.
+    """
+
+    def __init__(
+        self,
+        engine: httpx2.AsyncClient,
+        *,
+        auth: httpx2.Auth | None,
+        headers: Mapping[str, str],
+        timeout: float,
+        max_size: int,
+        spawn: Callable[[Callable[[], Awaitable[object]]], object],
+    ) -> None:
+        self.timeout = timeout
+        self._engine = engine
+        self._auth = httpx2.USE_CLIENT_DEFAULT if auth is None else auth
+        self._headers = dict(headers)
+        # How long to wait for an answer is not the engine's to say: see `silence` below.
+        self._limits = httpx2.Timeout(timeout, read=None)
+        self._max_size = max_size
+        self._spawn = spawn
+
+    @asynccontextmanager
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        silence: float,
+    ) -> AsyncGenerator[HttpResponse]:
+        """Send a request; the block gets its response.
+
+        Args:
+            method: the HTTP method.
+            url: where to; a redirect is followed if it keeps method and origin.
+            headers: beside those of every request, and stronger than they.
+            body: the content.
+            silence: the longest time in seconds in which nothing comes.
+
+        Raises:
+            ConnectError: no connection.
+            ConnectionLost: it broke, or fell silent (`Stalled`).
+            HTTPStatusError: a redirect that must not be followed.
+        """
+        response = await self._send(method, url, {**self._headers, **headers}, body, silence)
+        try:
+            yield response
+        except BaseException:
+            await response.abandon()
+            raise
+        if not response.ended:
+            self._spawn(response.drain)
+
+    async def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, silence: float
+    ) -> HttpResponse:
+        with translate_errors(self.timeout):
+            target = httpx2.URL(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            with (
+                deadline(silence, lambda: Stalled(f"the server did not answer for {silence:g} s")),
+                translate_errors(self.timeout),
+            ):
+                request = self._engine.build_request(
+                    method, target, headers=headers, content=body, timeout=self._limits
+                )
+                raw = await self._engine.send(request, stream=True, auth=self._auth, follow_redirects=False)
+            response = HttpResponse(raw, silence, self._max_size)
+            location = raw.headers.get("location")
+            if raw.status_code not in _REDIRECTS or location is None:
+                return response
+            await response.abandon()
+            origin, target = target, self._redirected(response, target, location)
+            if raw.status_code not in (307, 308) or _origin(target) != _origin(origin):
+                raise self._refused(
+                    response,
+                    f"a redirect to {_public(target)}, which is not followed: "
+                    "use that URL if it is the server that you mean",
+                )
+        raise self._refused(
+            response, f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(target)}"
+        )
+
+    def _redirected(self, response: HttpResponse, url: httpx2.URL, location: str) -> httpx2.URL:
+        try:
+            return url.join(location)
+        except httpx2.InvalidURL as exc:
+            raise self._refused(response, "a redirect to something that is not a URL") from exc
+
+    def _refused(self, response: HttpResponse, what: str) -> HTTPStatusError:
+        return HTTPStatusError(
+            f"HTTP {response.status}: {what}", status_code=response.status, headers=response.public_headers()
+        )
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _public(url: httpx2.URL) -> str:
+    return str(url.copy_with(userinfo=b"", query=None, fragment=None))

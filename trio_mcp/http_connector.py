@@ -1,0 +1,187 @@
+"""`HttpConnector`: the connector for `http://` and `https://`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal, TypeAlias
+
+import httpx2
+import mcp_types as types
+
+from ._version import __version__
+from .auth import AuthOption, resolve_auth
+from .callbacks import (
+    Callbacks,
+    ElicitationCallback,
+    ListRootsCallback,
+    LoggingCallback,
+    MessageHandler,
+    SamplingCallback,
+)
+from .connector import Connector, TransportFactory, check_seconds
+from .errors import ConfigurationError
+from .http import HttpClient, HttpClientOption, Verify, open_engine
+from .http.engine import check_http_client
+from .negotiation import VersionOption
+from .protocol.headers import check_headers
+from .statistics import Statistics
+from .supervision import Supervisor
+from .transports.base import Inbox, Transport
+from .transports.streamable_http import StreamableHttp
+
+__all__ = ["HttpConnector", "HttpTransportOption"]
+
+HttpTransportOption: TypeAlias = Literal["auto", "streamable-http"]
+
+
+class HttpConnector(Connector):
+    """A connection over Streamable HTTP, of every protocol version.
+
+    Args:
+        base_url: the MCP endpoint, `http://` or `https://`.
+        headers: sent with every request; copied, never changed.
+        timeout: seconds for one HTTP operation: connecting, sending, and any exchange that should be short.
+            Never a deadline on a tool's work.
+        sse_read_timeout: seconds of silence that are borne while an answer or a stream is open.
+        auth: a bearer token, an `httpx2.Auth` or an `httpx.Auth`; None is none.
+        sampling_callback: answers the server's requests to sample a model.
+        elicitation_callback: answers the server's requests to ask the user, by a form or a URL. Defaults of
+            the form that it leaves out are filled in.
+        message_handler: takes every notification of the server.
+        logging_callback: takes the server's log messages.
+        middleware: a chain around every request; not available in this version.
+        verify: True for the system's trust store, False, a CA file or an `ssl.SSLContext`.
+        roots: `file://` roots to offer; see `set_roots`.
+        list_roots_callback: answers the server's `roots/list`, instead of `roots`.
+        transport: "auto" or "streamable-http".
+        protocol_version: "auto", or the only version to speak.
+        client_info: who we say we are; None for trio_mcp and its version.
+        http_client: an `httpx2.AsyncClient` or `httpx.AsyncClient` to send with; it stays the caller's, and
+            `verify` does not apply to it.
+        max_message_size: bytes that one message of the server may have.
+        max_connections: requests at a time; further ones queue, first come, first served.
+        connect_timeout: seconds that the handshake may take as a whole.
+        goodbye_timeout: seconds that closing may wait for the server.
+        sampling_capabilities: what to declare of sampling; `tools` must be declared to be asked with tools.
+        elicitation_capabilities: which modes to declare; None for both.
+        validate_output: whether structured content is validated against the tool's output schema.
+        rng: the source of jitter; None for one of its own.
+
+    Raises:
+        ConfigurationError: an option that cannot work.
+        TypeError: `auth` or `http_client` is of a type that is not accepted.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 5,
+        sse_read_timeout: float = 300,
+        auth: AuthOption = None,
+        sampling_callback: SamplingCallback | None = None,
+        elicitation_callback: ElicitationCallback | None = None,
+        message_handler: MessageHandler | None = None,
+        logging_callback: LoggingCallback | None = None,
+        middleware: Sequence[object] | None = None,
+        verify: Verify = True,
+        *,
+        roots: Sequence[types.Root] | None = None,
+        list_roots_callback: ListRootsCallback | None = None,
+        transport: HttpTransportOption = "auto",
+        protocol_version: VersionOption = "auto",
+        client_info: types.Implementation | None = None,
+        http_client: HttpClientOption = None,
+        max_message_size: int = 1 << 24,
+        max_connections: int = 100,
+        connect_timeout: float = 30,
+        goodbye_timeout: float = 1,
+        sampling_capabilities: types.SamplingCapability | None = None,
+        elicitation_capabilities: types.ElicitationCapability | None = None,
+        validate_output: bool = True,
+        rng: random.Random | None = None,
+    ) -> None:
+        if transport not in ("auto", "streamable-http"):
+            raise ConfigurationError(f'transport must be "auto" or "streamable-http", not {transport!r}')
+        if middleware:
+            raise ConfigurationError("middleware is not available in this version")
+        if max_message_size <= 0 or max_connections <= 0:
+            raise ConfigurationError("max_message_size and max_connections must be above 0")
+        if http_client is not None:
+            check_http_client(http_client)
+        url = _check_url(base_url)
+        if list_roots_callback is None and roots is not None:
+            list_roots_callback = self._list_own_roots
+        super().__init__(
+            str(url.copy_with(userinfo=b"", query=None, fragment=None)),
+            Callbacks(
+                sampling=sampling_callback,
+                elicitation=elicitation_callback,
+                list_roots=list_roots_callback,
+                logging=logging_callback,
+                message=message_handler,
+                sampling_capabilities=sampling_capabilities,
+                elicitation_capabilities=elicitation_capabilities,
+            ),
+            roots=roots,
+            protocol_version=protocol_version,
+            client_info=client_info,
+            connect_timeout=connect_timeout,
+            goodbye_timeout=goodbye_timeout,
+            validate_output=validate_output,
+        )
+        self._url = str(url)
+        self._headers = {"user-agent": f"trio_mcp/{__version__}", **check_headers(headers or {})}
+        self._timeout = check_seconds("timeout", timeout)
+        self._silence = check_seconds("sse_read_timeout", sse_read_timeout)
+        self._auth = resolve_auth(auth)
+        self._verify = verify
+        self._http_client = http_client
+        self._max_message_size = max_message_size
+        self._max_connections = max_connections
+        self._rng = rng or random.Random()
+
+    @asynccontextmanager
+    async def _open_transport(self) -> AsyncGenerator[TransportFactory]:
+        async with open_engine(self._http_client, self._verify) as engine:
+
+            def make(inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> Transport:
+                http = HttpClient(
+                    engine,
+                    auth=self._auth,
+                    headers=self._headers,
+                    timeout=self._timeout,
+                    max_size=self._max_message_size,
+                    spawn=supervisor.services.start_soon,
+                )
+                return StreamableHttp(
+                    self._url,
+                    http,
+                    inbox=inbox,
+                    supervisor=supervisor,
+                    statistics=statistics,
+                    silence=self._silence,
+                    max_message_size=self._max_message_size,
+                    max_connections=self._max_connections,
+                    rng=self._rng,
+                )
+
+            yield make
+
+
+def _check_url(base_url: str) -> httpx2.URL:
+    if not isinstance(base_url, str):
+        raise ConfigurationError(f"the URL must be a str, not {type(base_url).__name__}")
+    try:
+        url = httpx2.URL(base_url)
+    except httpx2.InvalidURL as exc:
+        raise ConfigurationError(f"not a usable URL: {exc}") from exc
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigurationError(
+            "the URL of an MCP endpoint looks like https://example.com/mcp; this one has "
+            + (f"the scheme {url.scheme!r}" if url.scheme else "no scheme")
+            + ("" if url.host else " and no host")
+        )
+    return url

@@ -1,0 +1,94 @@
+"""From a target to its connector: `open_connector` for a block, `connect` for a nursery."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+import mcp_types as types
+import trio
+from typing_extensions import Unpack
+
+from .auth import AuthOption
+from .callbacks import (
+    ElicitationCallback,
+    ListRootsCallback,
+    LoggingCallback,
+    MessageHandler,
+    SamplingCallback,
+)
+from .connector import Connector
+from .errors import ConfigurationError
+from .http import HttpClientOption, Verify
+from .http_connector import HttpConnector, HttpTransportOption
+from .negotiation import VersionOption
+
+__all__ = ["HttpOptions", "connect", "open_connector"]
+
+
+class HttpOptions(TypedDict, total=False):
+    """The options of an `http(s)://` target; what they mean stands at `HttpConnector`."""
+
+    headers: Mapping[str, str] | None
+    timeout: float
+    sse_read_timeout: float
+    auth: AuthOption
+    sampling_callback: SamplingCallback | None
+    elicitation_callback: ElicitationCallback | None
+    message_handler: MessageHandler | None
+    logging_callback: LoggingCallback | None
+    middleware: Sequence[object] | None
+    verify: Verify
+    roots: Sequence[types.Root] | None
+    list_roots_callback: ListRootsCallback | None
+    transport: HttpTransportOption
+    protocol_version: VersionOption
+    client_info: types.Implementation | None
+    http_client: HttpClientOption
+    max_message_size: int
+    max_connections: int
+    connect_timeout: float
+    goodbye_timeout: float
+    sampling_capabilities: types.SamplingCapability | None
+    elicitation_capabilities: types.ElicitationCapability | None
+    validate_output: bool
+    rng: random.Random | None
+
+
+def open_connector(target: str, **options: Unpack[HttpOptions]) -> Connector:
+    """The connector for `target`, to be entered:
+
+        async with open_connector("https://example.com/mcp", auth="token") as c:
+            tools = await c.list_tools()
+
+    Args:
+        target: the URL of an MCP endpoint, `http://` or `https://`.
+        **options: see `HttpConnector`.
+
+    Raises:
+        ConfigurationError: a target or an option that cannot work. Entering the block raises `ConnectError`,
+            and the other errors of `errors.py`, each flat and typed.
+    """
+    if not isinstance(target, str):
+        raise ConfigurationError(f"a target is a URL (str), not {type(target).__name__}")
+    return HttpConnector(target, **options)
+
+
+async def connect(nursery: trio.Nursery, target: str, **options: Unpack[HttpOptions]) -> Connector:
+    """Connect to `target`, with the connection's tasks in the caller's nursery.
+
+    It is open when this returns. End it with `await c.aclose()`; cancelling the nursery ends it too, and
+    says goodbye all the same. What a callback raises comes out of the nursery.
+
+    Args:
+        nursery: where the connection lives.
+        target: see `open_connector`.
+        **options: see `HttpConnector`.
+
+    Raises:
+        ConnectorError: it could not be opened.
+    """
+    connector = open_connector(target, **options)
+    await nursery.start(connector.run)
+    return connector

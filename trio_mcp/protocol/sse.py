@@ -1,0 +1,128 @@
+"""Server-sent events: bytes in, events out.
+
+Follows "Interpreting an event stream" of the WHATWG HTML standard, with what MCP needs beyond it: bad
+UTF-8 is an error and not a replacement character, and everything is bounded.
+
+    decoder = SSEDecoder(max_event_size=1 << 24)
+    for event in decoder.feed(chunk):
+        ...
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import MessageTooLarge, ProtocolError
+
+__all__ = ["RETRY_CEILING", "RETRY_FLOOR", "SSEDecoder", "ServerSentEvent"]
+
+RETRY_FLOOR: Final = 0.1
+"""Seconds: `retry: 0` must not turn into a flood of requests."""
+RETRY_CEILING: Final = 300.0
+"""Seconds: nor may a server send its client to sleep for good."""
+
+# LF, CR and CRLF end a line, and nothing else does: str.splitlines() would cut at U+2028.
+_LINE_END: Final = re.compile(rb"\r\n|\r|\n")
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One event: its type ("message" unless named) and its data, as UTF-8."""
+
+    type: str
+    data: bytes
+
+
+class SSEDecoder:
+    """An incremental decoder for one stream.
+
+    Args:
+        max_event_size: bytes that one event, comments and field names included, may take.
+
+    Attributes:
+        last_event_id: the latest event's id; "" if none has come, or if the server took it back.
+        retry: the server's reconnection time in seconds, between floor and ceiling, if it gave one.
+    """
+
+    def __init__(self, max_event_size: int) -> None:
+        self.last_event_id = ""
+        self.retry: float | None = None
+        self._max_event_size = max_event_size
+        self._line: list[bytes] = []  # pieces of the line that has not ended yet
+        self._size = 0  # bytes of the event that has not ended yet
+        self._skip_newline = False  # the last chunk ended in CR, so an LF now belongs to it
+        self._at_start = True
+        self._clear_event()
+
+    def _clear_event(self) -> None:
+        self._type = ""
+        self._data: list[bytes] = []
+        self._has_data = False
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """The events that `chunk` completes.
+
+        Raises:
+            MessageTooLarge: one event takes more than `max_event_size` bytes.
+            ProtocolError: an id or event type is not UTF-8.
+        """
+        if self._skip_newline and chunk:
+            self._skip_newline = False
+            chunk = chunk.removeprefix(b"\n")
+        *ended, rest = _LINE_END.split(chunk)
+        self._skip_newline = chunk.endswith(b"\r")
+        events: list[ServerSentEvent] = []
+        for piece in ended:
+            self._count(len(piece) + 1)
+            line = b"".join([*self._line, piece]) if self._line else piece
+            self._line.clear()
+            if self._at_start:
+                self._at_start = False
+                line = line.removeprefix(_BOM)
+            if line:
+                self._field(line)
+            else:
+                self._size = 0
+                if self._has_data:
+                    events.append(ServerSentEvent(self._type or "message", b"\n".join(self._data)))
+                self._clear_event()
+        if rest:
+            self._count(len(rest))
+            self._line.append(rest)
+        return events
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        if self._size > self._max_event_size:
+            raise MessageTooLarge(
+                f"the server sent an event of more than {self._max_event_size} bytes; "
+                "max_message_size raises the limit"
+            )
+
+    def _field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        match name:
+            case b"data":
+                self._has_data = True
+                self._data.append(value)
+            case b"event":
+                self._type = _text(value)
+            case b"id" if b"\0" not in value:
+                self.last_event_id = _text(value)
+            case b"retry" if value.isdigit():
+                # Digits only, and not converted whole: int() refuses, or takes its time over, thousands.
+                milliseconds = int(value) if len(value) < 10 else 10**9
+                self.retry = min(max(milliseconds / 1000, RETRY_FLOOR), RETRY_CEILING)
+            case _:
+                pass  # a comment, or a field that the standard does not know
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise ProtocolError("the server sent an event stream that is not UTF-8") from exc

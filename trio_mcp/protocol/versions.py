@@ -1,0 +1,74 @@
+"""Which protocol versions there are, and what each of them has.
+
+Versions are an enumerated set, never compared as text (26/basic/versioning).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mcp_types.version import (
+    HANDSHAKE_PROTOCOL_VERSIONS as LEGACY_VERSIONS,
+)
+from mcp_types.version import (
+    KNOWN_PROTOCOL_VERSIONS as KNOWN_VERSIONS,
+)
+from mcp_types.version import (
+    LATEST_HANDSHAKE_VERSION as LATEST_LEGACY_VERSION,
+)
+from mcp_types.version import (
+    LATEST_MODERN_VERSION,
+    is_version_at_least,
+)
+from mcp_types.version import (
+    MODERN_PROTOCOL_VERSIONS as MODERN_VERSIONS,
+)
+
+__all__ = [
+    "KNOWN_VERSIONS",
+    "LATEST_LEGACY_VERSION",
+    "LATEST_MODERN_VERSION",
+    "LEGACY_VERSIONS",
+    "MODERN_VERSIONS",
+    "has_batches",
+    "has_elicitation",
+    "has_method",
+    "is_modern",
+    "sends_version_header",
+]
+
+_LEGACY_ONLY: Final = frozenset(
+    {
+        "initialize",
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+    }
+)
+_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"})
+
+
+def is_modern(version: str) -> bool:
+    """Whether `version` is of the stateless era, with its metadata on every request."""
+    return version in MODERN_VERSIONS
+
+
+def has_method(method: str, version: str) -> bool:
+    """Whether `version` has the client's request `method`; a method of no version is an extension's."""
+    return method not in (_LEGACY_ONLY if is_modern(version) else _MODERN_ONLY)
+
+
+def has_batches(version: str | None) -> bool:
+    """Whether the peer may send JSON-RPC batches: 2025-03-26 alone had them (2503/basic)."""
+    return version == "2025-03-26"
+
+
+def has_elicitation(version: str) -> bool:
+    """Whether the server may send `elicitation/create` (since 2025-06-18)."""
+    return is_version_at_least(version, "2025-06-18")
+
+
+def sends_version_header(version: str | None) -> bool:
+    """Whether requests carry `MCP-Protocol-Version`: defined since 2025-06-18 (2506/basic/transports)."""
+    return version is not None and is_version_at_least(version, "2025-06-18")

@@ -1,0 +1,135 @@
+"""What the server may ask of the client, and the answers.
+
+The same three requests come in two ways: as JSON-RPC requests of a legacy server, and as the input
+requests of a modern one (26/basic/patterns/mrtr). Both are answered here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import mcp_types as types
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from .callbacks import Callbacks, RequestContext
+from .errors import MCPError, UsageError
+from .protocol.envelope import dump
+from .protocol.wire import INVALID_PARAMS, METHOD_NOT_FOUND, JSONObject
+
+__all__ = ["ServerRequests"]
+
+R = TypeVar("R", bound=types.Result)
+P = TypeVar("P", bound=BaseModel)
+
+_ELICITATION: Final[TypeAdapter[types.ElicitRequestFormParams | types.ElicitRequestURLParams]] = TypeAdapter(
+    types.ElicitRequestParams
+)
+_SAMPLED: Final = (types.CreateMessageResult, types.CreateMessageResultWithTools)
+
+
+class ServerRequests:
+    """Answers the server's requests through the user's callbacks."""
+
+    def __init__(self, callbacks: Callbacks) -> None:
+        self._callbacks = callbacks
+        self._answers: Mapping[str, Callable[[RequestContext, JSONObject], Awaitable[JSONObject]]] = {
+            "sampling/createMessage": self._sample,
+            "elicitation/create": self._elicit,
+            "roots/list": self._list_roots,
+        }
+
+    async def answer(self, method: str, params: JSONObject | None, context: RequestContext) -> JSONObject:
+        """The result to send for `method`.
+
+        Raises:
+            MCPError: the error to send: the callback's, or one about the request.
+            Exception: whatever else the callback raised.
+        """
+        answer = self._answers.get(method)
+        if answer is None:
+            raise MCPError(METHOD_NOT_FOUND, f"this client has no method {method!r}")
+        return await answer(context, params or {})
+
+    async def _sample(self, context: RequestContext, raw: JSONObject) -> JSONObject:
+        callback = self._callbacks.sampling
+        if callback is None:
+            raise MCPError(METHOD_NOT_FOUND, "this client does not offer sampling")
+        params = _parse(types.CreateMessageRequestParams.model_validate, raw)
+        declared = self._callbacks.sampling_capabilities
+        if (params.tools or params.tool_choice) and (declared is None or declared.tools is None):
+            raise MCPError(INVALID_PARAMS, "this client has not declared sampling.tools")
+        _check_tool_messages(params.messages)
+        return _result(await callback(context, params), _SAMPLED, "sampling_callback")
+
+    async def _elicit(self, context: RequestContext, raw: JSONObject) -> JSONObject:
+        callback = self._callbacks.elicitation
+        if callback is None:
+            raise MCPError(METHOD_NOT_FOUND, "this client does not offer elicitation")
+        # An absent mode is a form (2511/client/elicitation).
+        params = _parse(_ELICITATION.validate_python, {"mode": "form", **raw})
+        declared = self._callbacks.elicitation_capabilities
+        if declared is not None and getattr(declared, params.mode) is None:
+            raise MCPError(INVALID_PARAMS, f"this client has not declared elicitation by {params.mode}")
+        answer = await callback(context, params)
+        if isinstance(answer, types.ElicitResult):
+            answer = _complete(answer, params)
+        return _result(answer, (types.ElicitResult,), "elicitation_callback")
+
+    async def _list_roots(self, context: RequestContext, raw: JSONObject) -> JSONObject:
+        callback = self._callbacks.list_roots
+        if callback is None:
+            raise MCPError(METHOD_NOT_FOUND, "this client has no roots")
+        return _result(await callback(context), (types.ListRootsResult,), "list_roots_callback")
+
+
+def _parse(parse: Callable[[Any], P], raw: JSONObject) -> P:
+    try:
+        return parse(raw)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise MCPError(INVALID_PARAMS, f"invalid params: {where}: {first['msg']}") from exc
+
+
+def _result(
+    answer: types.Result | types.ErrorData, kinds: tuple[type[types.Result], ...], callback: str
+) -> JSONObject:
+    if isinstance(answer, types.ErrorData):
+        raise MCPError(answer.code, answer.message, answer.data)
+    if not isinstance(answer, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise UsageError(
+            f"{callback} returned {type(answer).__name__} where {names} or ErrorData is expected"
+        )
+    return dump(answer)
+
+
+def _complete(
+    answer: types.ElicitResult, params: types.ElicitRequestFormParams | types.ElicitRequestURLParams
+) -> types.ElicitResult:
+    """`answer` as it may be sent: content for accepted forms only, with the schema's defaults filled in."""
+    if answer.action != "accept" or isinstance(params, types.ElicitRequestURLParams):
+        return answer.model_copy(update={"content": None})
+    properties = params.requested_schema.get("properties")
+    defaults = {
+        name: schema["default"]
+        for name, schema in (properties.items() if isinstance(properties, dict) else ())
+        if isinstance(schema, dict) and "default" in schema
+    }
+    return answer.model_copy(update={"content": {**defaults, **(answer.content or {})}})
+
+
+def _check_tool_messages(messages: list[types.SamplingMessage]) -> None:
+    """Tool results stand alone in the message after the tool uses that they answer (2511/client/sampling)."""
+    awaited: set[str] = set()
+    for message in messages:
+        blocks = message.content_as_list
+        answered = {block.tool_use_id for block in blocks if isinstance(block, types.ToolResultContent)}
+        if answered and len(answered) != len(blocks):
+            raise MCPError(INVALID_PARAMS, "a message with tool results must hold nothing else")
+        if answered != awaited:
+            raise MCPError(INVALID_PARAMS, "tool uses and the tool results after them do not match")
+        awaited = {block.id for block in blocks if isinstance(block, types.ToolUseContent)}
+    if awaited:
+        raise MCPError(INVALID_PARAMS, "a tool use has no tool result")

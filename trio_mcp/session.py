@@ -1,0 +1,290 @@
+"""One negotiated conversation: requests with ids and envelopes, typed results, expired sessions renewed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, Final, TypeVar, cast
+
+import mcp_types as types
+import trio
+from mcp_types import LOG_LEVEL_META_KEY
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from .callbacks import Callbacks, ProgressCallback
+from .deadlines import ConnectTimeout, deadline
+from .dispatcher import Dispatcher, Progress
+from .errors import (
+    ConnectionLost,
+    ConnectorError,
+    InternalError,
+    NotConnected,
+    ProtocolError,
+    SessionExpired,
+    UnsupportedFeature,
+)
+from .negotiation import Negotiated, Negotiator
+from .protocol.envelope import envelope, with_meta
+from .protocol.versions import has_method, is_modern
+from .protocol.wire import JSONObject, Notification, Request, RequestId, Response
+from .statistics import Statistics
+from .supervision import Supervisor, open_flat_nursery
+from .transports.base import Transport
+
+__all__ = ["Session"]
+
+T = TypeVar("T")
+
+_SUBJECT: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+
+
+class Session:
+    """A conversation over one transport.
+
+    Args:
+        transport: what carries it.
+        dispatcher: what takes the server's own messages.
+        supervisor: where background tasks live.
+        statistics: what to count in.
+        client_info: who we say we are.
+        callbacks: what the server may ask of us.
+        pinned: the only protocol version to accept; None for the best one.
+        connect_timeout: seconds that a handshake may take as a whole.
+        server: what errors call the server.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        dispatcher: Dispatcher,
+        supervisor: Supervisor,
+        statistics: Statistics,
+        *,
+        client_info: types.Implementation,
+        callbacks: Callbacks,
+        pinned: str | None,
+        connect_timeout: float,
+        server: str,
+    ) -> None:
+        self.transport = transport
+        self.log_level: types.LoggingLevel | None = None
+        self._dispatcher = dispatcher
+        self._supervisor = supervisor
+        self._statistics = statistics
+        self._client_info = client_info
+        self._callbacks = callbacks
+        self._connect_timeout = connect_timeout
+        self._server = server
+        self._ids = itertools.count(1)
+        self._negotiator = Negotiator(
+            transport, self._next_id, client_info, callbacks, pinned, patience=connect_timeout / 3
+        )
+        self._negotiated: Negotiated | None = None
+        self._envelope: Mapping[str, Any] = {}
+        self._renewal: _Renewal | None = None
+        self._in_flight: set[trio.CancelScope] = set()
+        self.closed = False
+
+    def _next_id(self) -> RequestId:
+        return next(self._ids)
+
+    # Opening and closing
+
+    @property
+    def negotiated(self) -> Negotiated:
+        """What the handshake established; only there once `open` has returned."""
+        if self._negotiated is None:
+            raise InternalError("the session was used before its handshake")
+        return self._negotiated
+
+    async def open(self) -> None:
+        """Make the handshake, within `connect_timeout`.
+
+        Raises:
+            ConnectTimeout: it took longer.
+            ConnectorError: it failed.
+        """
+        try:
+            with deadline(self._connect_timeout, self._too_slow):
+                self._adopt(await self._negotiator.negotiate())
+        except ConnectorError as exc:
+            exc.locate(self._server)
+            raise
+
+    def _too_slow(self) -> ConnectTimeout:
+        return ConnectTimeout(f"no handshake within {self._connect_timeout:g} s (connect_timeout=)")
+
+    def _adopt(self, negotiated: Negotiated) -> None:
+        self._negotiated = negotiated
+        version = self._dispatcher.version = negotiated.version
+        capabilities = self._callbacks.capabilities(version)
+        self._envelope = envelope(version, self._client_info, capabilities) if is_modern(version) else {}
+
+    async def close(self) -> None:
+        """End all calls that are still in flight; their callers get `NotConnected`."""
+        self.closed = True
+        for scope in self._in_flight:
+            scope.cancel(reason="the connector was closed")
+        while self._in_flight:  # they leave at once: cancelling never waits for the peer
+            await trio.lowlevel.checkpoint()
+
+    # Requests
+
+    async def request(
+        self,
+        method: str,
+        params: JSONObject | None,
+        result_type: type[T],
+        progress_callback: ProgressCallback | None = None,
+        meta: JSONObject | None = None,
+    ) -> T:
+        """Send a request, and give its result as `result_type`; see `Connector.request`."""
+        version = self.negotiated.version
+        if not has_method(method, version):
+            raise UnsupportedFeature(f"protocol version {version} has no {method}").locate(self._server)
+        log_level = {LOG_LEVEL_META_KEY: self.log_level} if self._envelope and self.log_level else None
+        try:
+            if progress_callback is None:
+                result = await self._ask(method, with_meta(params, log_level, meta, self._envelope))
+            else:
+                token = self._next_id()
+                params = with_meta(params, log_level, meta, self._envelope, {"progressToken": token})
+                async with self._progress(token, progress_callback):
+                    result = await self._ask(method, params)
+            return _typed(result, result_type)
+        except ConnectorError as exc:
+            exc.locate(self._server, _describe(method, params))
+            raise
+
+    async def notify(self, method: str, params: JSONObject | None) -> None:
+        """Send a notification; see `Connector.notify`."""
+        try:
+            await self.transport.notify(Notification(method, params))
+        except ConnectorError as exc:
+            exc.locate(self._server, method)
+            raise
+
+    async def _ask(self, method: str, params: JSONObject | None) -> JSONObject:
+        self._statistics.requests += 1
+        self._statistics.requests_in_flight += 1
+        try:
+            renewal = await self._last_renewal()
+            try:
+                response = await self._exchange(Request(self._next_id(), method, params))
+            except SessionExpired:
+                # The server refused the request unread, so it is safe to ask again, once.
+                await self._renewed_since(renewal)
+                response = await self._exchange(Request(self._next_id(), method, params))
+        except trio.Cancelled:
+            self._statistics.requests_cancelled += 1
+            raise
+        except ConnectorError:
+            self._statistics.requests_failed += 1
+            raise
+        finally:
+            self._statistics.requests_in_flight -= 1
+        return response.result
+
+    async def _exchange(self, message: Request) -> Response:
+        if not self.closed:
+            with trio.CancelScope() as scope:
+                self._in_flight.add(scope)
+                try:
+                    return await self.transport.request(message)
+                finally:
+                    self._in_flight.remove(scope)
+        raise NotConnected("the connector was closed while the call was in flight")
+
+    @asynccontextmanager
+    async def _progress(self, token: RequestId, callback: ProgressCallback) -> AsyncGenerator[None]:
+        """Report progress to `callback`, in order, and all of it before the block is left."""
+
+        async def report(progress: Progress) -> None:
+            await callback(*progress)
+
+        async with open_flat_nursery() as nursery:
+            nursery.start_soon(self._dispatcher.watch_progress(token).serve, report)
+            try:
+                yield
+            finally:
+                self._dispatcher.end_progress(token)
+
+    # Sessions that the server has ended
+
+    async def _last_renewal(self) -> _Renewal | None:
+        """The latest renewal; if it is under way or has failed, there is a session first."""
+        renewal = self._renewal
+        if renewal is not None:
+            await renewal.done.wait()
+            if renewal.error is not None:
+                await self._renewed_since(renewal)
+        return self._renewal
+
+    async def _renewed_since(self, seen: _Renewal | None) -> None:
+        """Have the session renewed, unless that happened since `seen` was the latest renewal.
+
+        However many calls find the session expired, there is one handshake; it is a task of the
+        connection, so that no caller's cancellation ends it for the others.
+        """
+        renewal = self._renewal
+        if renewal is seen or renewal is None:
+            renewal = self._renewal = _Renewal()
+            self._supervisor.errands.start_soon(self._renew, renewal)
+        await renewal.done.wait()
+        if renewal.error is not None:
+            raise ConnectionLost(
+                f"the server ended the session, and a new one could not be opened: {renewal.error}"
+            ) from renewal.error
+
+    async def _renew(self, renewal: _Renewal) -> None:
+        try:
+            with deadline(self._connect_timeout, self._too_slow):
+                self._adopt(await self._negotiator.initialize())
+            self._statistics.reinitializations += 1
+        except Exception as exc:
+            renewal.error = exc
+        finally:
+            renewal.done.set()
+
+
+class _Renewal:
+    """One handshake that opens an expired session anew."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.error: Exception | None = None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _typed(result: JSONObject, kind: type[T]) -> T:
+    """`result`, validated once, straight into the type that the caller gets."""
+    result_type = result.get("resultType", "complete")
+    if result_type != "complete":
+        raise ProtocolError(
+            f"the server answered with a result of type {result_type!r}, which was not asked for"
+        )
+    ttl = result.get("ttlMs")
+    if isinstance(ttl, int | float) and ttl < 0:
+        result = {**result, "ttlMs": 0}  # negative means 0 (26/server/utilities/caching)
+    try:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind.model_validate(result, by_name=False)
+        typed: T = _adapter(cast("Any", kind)).validate_python(result)
+        return typed
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ProtocolError(
+            f"the server's result is not valid at {where or 'its root'}: {first['msg']}"
+        ) from exc
+
+
+def _describe(method: str, params: JSONObject | None) -> str:
+    subject = (params or {}).get(_SUBJECT.get(method, ""))
+    return method if subject is None else f"{method} {subject!r}"

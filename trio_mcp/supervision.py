@@ -1,0 +1,184 @@
+"""Child tasks, and the one exception that comes out of them.
+
+Trio's nurseries raise groups. A connector raises one exception: this is the one place that chooses it.
+
+The task tree of a connector:
+
+    open_supervisor
+    ├── services   what runs for as long as the connection does: readers, streams   (shielded)
+    ├── errands    what is short and bounded: answers, cancel notices, goodbyes     (shielded)
+    └── callbacks  the user's callbacks, beside the body of the user's block
+
+Services and errands are shielded, because a cancelled block still says goodbye. Callbacks are not: a
+cancelled block cancels them, and one that fails cancels the block.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeVarTuple
+
+import trio
+
+from .errors import InternalError
+
+__all__ = ["FlatNursery", "Supervisor", "open_flat_nursery", "open_supervisor"]
+
+Ts = TypeVarTuple("Ts")
+logger = logging.getLogger("trio_mcp")
+
+_OVERRIDING: Final = (KeyboardInterrupt, SystemExit)
+
+
+class FlatNursery:
+    """A nursery that remembers what its children raised. Made by `open_flat_nursery` only."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self.failures: list[BaseException] = []
+
+    @property
+    def cancel_scope(self) -> trio.CancelScope:
+        """The scope around the body and all children."""
+        return self._nursery.cancel_scope
+
+    @property
+    def busy(self) -> int:
+        """How many children are running."""
+        return len(self._nursery.child_tasks)
+
+    def start_soon(self, run: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        """Run `run(*args)` as a child task."""
+        name = getattr(run, "__qualname__", None)
+        self._nursery.start_soon(self._guard, run, args, name=name)
+
+    async def _guard(self, run: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]) -> None:
+        try:
+            await run(*args)
+        except trio.Cancelled:
+            raise
+        except BaseException as exc:
+            self.failures.append(exc)
+            raise
+
+
+@asynccontextmanager
+async def open_flat_nursery() -> AsyncGenerator[FlatNursery]:
+    """A nursery whose end raises one exception and never a group.
+
+    KeyboardInterrupt and SystemExit come first, then what the body raised, the same object, then the
+    first child's failure. What is not chosen is logged, and noted on what is.
+    """
+    body: BaseException | None = None
+    raised: BaseException
+    try:
+        async with trio.open_nursery() as nursery:
+            flat = FlatNursery(nursery)
+            try:
+                yield flat
+            except BaseException as exc:
+                body = exc
+                raise
+        return
+    except BaseException as exc:
+        raised = exc
+    chosen = _choose(body, flat.failures, raised)
+    context = chosen.__context__
+    try:
+        raise chosen
+    finally:
+        # `raise` sets __context__ to what is being handled further out: keep the exception's own.
+        chosen.__context__ = context
+        del body, raised, chosen, context, flat
+
+
+def _choose(
+    body: BaseException | None, failures: list[BaseException], raised: BaseException
+) -> BaseException:
+    real = [exc for exc in (body, *failures) if exc is not None and not isinstance(exc, trio.Cancelled)]
+    if not real:
+        # Nothing but cancellation, which belongs to a scope further out.
+        return body if isinstance(body, trio.Cancelled) else _first_leaf(raised)
+    chosen = next((exc for exc in real if isinstance(exc, _OVERRIDING)), real[0])
+    for other in real:
+        if other is not chosen:
+            logger.error("also failed, while %r was on its way out", chosen, exc_info=other)
+            chosen.add_note(f"also failed: {other!r}")
+    return chosen
+
+
+def _first_leaf(exc: BaseException) -> BaseException:
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc
+
+
+class Supervisor:
+    """The three places where a connector's tasks live. Made by `open_supervisor` only."""
+
+    def __init__(self, services: FlatNursery, errands: FlatNursery, callbacks: FlatNursery) -> None:
+        self.services = services
+        self.errands = errands
+        self.callbacks = callbacks
+
+
+@asynccontextmanager
+async def open_supervisor(
+    goodbye: Callable[[], Awaitable[object]], goodbye_timeout: float
+) -> AsyncGenerator[Supervisor]:
+    """Supervise the tasks of one connection around the body.
+
+    At the end, however it comes: callbacks are cancelled; errands finish and `goodbye()` is said, both
+    within `goodbye_timeout` seconds; then the services end.
+    """
+    async with open_flat_nursery() as outer:
+        services, errands = _ShieldedNursery(), _ShieldedNursery()
+        outer.start_soon(services.run)
+        outer.start_soon(errands.run)
+        try:
+            await services.ready.wait()
+            await errands.ready.wait()
+            try:
+                async with open_flat_nursery() as callbacks:
+                    yield Supervisor(services.nursery, errands.nursery, callbacks)
+                    callbacks.cancel_scope.cancel(reason="the connector's block has ended")
+            finally:
+                with trio.move_on_after(goodbye_timeout, shield=True):
+                    await errands.finish()
+                    await goodbye()
+        finally:
+            services.stop("the connection is closed")
+            errands.stop("the connection is closed")
+
+
+class _ShieldedNursery:
+    """A nursery in a task of its own, which cancellation from outside does not reach."""
+
+    nursery: FlatNursery
+
+    def __init__(self) -> None:
+        self.ready = trio.Event()
+        self._scope = trio.CancelScope(shield=True)
+        self._closing = trio.Event()
+        self._finished = trio.Event()
+
+    async def run(self) -> None:
+        try:
+            with self._scope:
+                async with open_flat_nursery() as self.nursery:
+                    self.ready.set()
+                    await self._closing.wait()
+        except Exception as exc:
+            raise InternalError(f"a background task of trio_mcp failed: {exc!r}") from exc
+        finally:
+            self._finished.set()
+
+    async def finish(self) -> None:
+        """Wait until all children have ended by themselves."""
+        self._closing.set()
+        await self._finished.wait()
+
+    def stop(self, reason: str) -> None:
+        self._scope.cancel(reason=reason)

@@ -1,0 +1,1 @@
+"""How one message gets to the server, and its answer back."""

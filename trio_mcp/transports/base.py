@@ -1,0 +1,107 @@
+"""What a session needs of a transport."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import ClassVar, Literal, TypeAlias
+
+from ..errors import MCPError, ProtocolError
+from ..protocol.wire import (
+    ErrorResponse,
+    Incoming,
+    Message,
+    Notification,
+    Request,
+    RequestId,
+    Response,
+)
+from ..statistics import Statistics
+from ..supervision import Supervisor
+
+__all__ = ["Inbox", "OneWay", "Transport", "TransportName", "in_callback"]
+
+logger = logging.getLogger("trio_mcp")
+
+TransportName: TypeAlias = Literal["streamable-http", "sse", "websocket", "stdio", "memory"]
+Inbox: TypeAlias = Callable[[Incoming], None]
+"""Takes what the server sends of its own accord. It never waits: a reader calls it."""
+OneWay: TypeAlias = Notification | Response | ErrorResponse
+"""What is sent without an answer being expected."""
+
+in_callback: ContextVar[bool] = ContextVar("trio_mcp_in_callback", default=False)
+"""Set in a task that answers the server: a call made there must not queue behind the call it belongs to."""
+
+
+class Transport(ABC):
+    """A way to the server. It is opened and closed by the connector that owns it.
+
+    Args:
+        inbox: where messages go that are not answers.
+        supervisor: where background tasks live.
+        statistics: what to count in.
+    """
+
+    name: ClassVar[TransportName]
+
+    def __init__(self, inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> None:
+        self._inbox = inbox
+        self._supervisor = supervisor
+        self._statistics = statistics
+
+    @abstractmethod
+    async def request(self, message: Request) -> Response:
+        """Send `message` and wait for its answer.
+
+        A caller that is cancelled leaves at once; telling the server is an errand.
+
+        Raises:
+            MCPError: the server answered with a JSON-RPC error.
+            TransportError, ProtocolError: there was no answer that could be understood.
+        """
+
+    @abstractmethod
+    async def notify(self, message: OneWay) -> None:
+        """Send `message`, which has no answer.
+
+        Raises:
+            TransportError: it could not be delivered.
+        """
+
+    @abstractmethod
+    def adopt(self, version: str | None) -> None:
+        """From now on the connection speaks `version`; None: a new handshake begins."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """The handshake is done: begin to listen for what the server sends of its own accord."""
+
+    @abstractmethod
+    async def goodbye(self) -> None:
+        """Take leave of the server. The caller bounds it."""
+
+    def deliver(self, message: OneWay) -> None:
+        """Send `message` as an errand: in the background, bounded, its failure counted and logged."""
+        self._supervisor.errands.start_soon(self._deliver, message)
+
+    async def _deliver(self, message: OneWay) -> None:
+        try:
+            await self.notify(message)
+        except Exception as exc:  # one lost courtesy must not end the connection
+            self._statistics.undelivered += 1
+            logger.warning("a message to the server was not delivered: %r", exc)
+
+    def _take(self, received: Message, wanted: RequestId) -> Response | None:
+        """The answer to `wanted`, if `received` is it; what the server sends beside it goes to the inbox."""
+        match received:
+            case Response(id) if id == wanted:
+                return received
+            case ErrorResponse(id, code, text, data) if id is None or id == wanted:
+                raise MCPError(code, text, data)
+            case Response(id) | ErrorResponse(id):
+                raise ProtocolError(f"the server answered request {id!r} where request {wanted!r} was asked")
+            case Request() | Notification():
+                self._inbox(received)
+        return None

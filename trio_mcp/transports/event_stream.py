@@ -1,0 +1,111 @@
+"""An SSE response as JSON-RPC messages, and when to come back to a stream that broke.
+
+A cursor belongs to one logical stream and outlives the connections that carry it
+(2511/basic/transports, "Resumability and Redelivery").
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import trio
+
+from ..http import HttpResponse
+from ..protocol.headers import is_plain
+from ..protocol.sse import SSEDecoder
+from ..protocol.wire import Message, decode
+
+__all__ = ["StreamCursor", "read_messages"]
+
+T = TypeVar("T")
+
+_FIRST_DELAY: Final = 1.0
+_LONGEST_DELAY: Final = 60.0
+_MAX_FRUITLESS: Final = 6
+_LASTING: Final = 10.0  # seconds after which a connection counts as having been of use
+
+
+class StreamCursor:
+    """Where a stream stands.
+
+    Args:
+        rng: the source of jitter.
+
+    Attributes:
+        last_event_id: the place to resume from; "" if there is none.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.last_event_id = ""
+        self._rng = rng
+        self._retry: float | None = None
+        self._fruitless = 0
+        self._opened = 0.0
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the server gave a place to resume from that a header can carry."""
+        return is_plain(self.last_event_id)
+
+    def opened(self) -> None:
+        """A connection begins to carry the stream."""
+        self._opened = trio.current_time()
+
+    def advance(self, decoder: SSEDecoder, *, delivered: bool) -> None:
+        """Note how far `decoder` has come, and whether it brought a message."""
+        if decoder.retry is not None:
+            self._retry = decoder.retry
+        if decoder.last_event_id:
+            delivered = delivered or decoder.last_event_id != self.last_event_id
+            self.last_event_id = decoder.last_event_id
+        if delivered:
+            self._fruitless = 0
+
+    async def pause(self) -> bool:
+        """Wait before the next connection; False if so many brought nothing that it is no use.
+
+        The server's `retry` is kept to; without one, or where connections bring nothing, the delay grows
+        and is jittered, so that a thousand clients do not return in step.
+        """
+        if trio.current_time() - self._opened >= _LASTING:
+            self._fruitless = 0
+        if self._fruitless >= _MAX_FRUITLESS:
+            return False
+        base = _FIRST_DELAY if self._retry is None else self._retry
+        growth = 2.0 ** max(self._fruitless - 1, 0)
+        delay = max(base, min(base * growth, _LONGEST_DELAY))
+        if self._fruitless or self._retry is None:
+            delay *= 1 + self._rng.random() / 4
+        self._fruitless += 1
+        await trio.sleep(delay)
+        return True
+
+
+async def read_messages(
+    response: HttpResponse,
+    cursor: StreamCursor,
+    max_message_size: int,
+    batches: bool,
+    take: Callable[[Message], T | None],
+) -> T | None:
+    """Hand each message of `response` to `take`, until it returns something or the stream ends.
+
+    Raises:
+        ProtocolError: what came is not an event stream of JSON-RPC messages.
+        TransportError: the connection broke.
+    """
+    decoder = SSEDecoder(max_message_size)
+    cursor.opened()
+    while chunk := await response.receive():
+        for event in decoder.feed(chunk):
+            # An event without data only marks a place to resume from.
+            messages = decode(event.data, batches=batches) if event.data and event.type == "message" else []
+            cursor.advance(decoder, delivered=bool(messages))
+            for message in messages:
+                result = take(message)
+                if result is not None:
+                    return result
+        cursor.advance(decoder, delivered=False)
+    return None

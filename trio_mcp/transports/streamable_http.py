@@ -1,0 +1,297 @@
+"""Streamable HTTP, in both of its shapes.
+
+Modern (26/basic/transports/streamable-http): every request is an exchange of its own, and closing its
+response cancels it. Legacy (2511/basic/transports): there is a session as well, a GET stream for what the
+server sends of its own accord, streams that break and are resumed, and a DELETE at the end.
+
+The caller's own task makes the exchange and reads the answer: cancelling the caller is cancelling the
+exchange, and no other task stands between them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import ClassVar, Final
+
+import trio
+
+from ..errors import (
+    AccessDenied,
+    ConnectError,
+    ConnectionLost,
+    ConnectorError,
+    HTTPStatusError,
+    MCPError,
+    ProtocolError,
+    SessionExpired,
+    TransportError,
+)
+from ..http import HttpClient, HttpResponse
+from ..protocol import headers as h
+from ..protocol.envelope import envelope_version
+from ..protocol.versions import has_batches, is_modern, sends_version_header
+from ..protocol.wire import ErrorResponse, Message, Notification, Request, Response, decode, encode
+from ..statistics import Statistics
+from ..supervision import Supervisor
+from .base import Inbox, OneWay, Transport, TransportName, in_callback, logger
+from .event_stream import StreamCursor, read_messages
+
+__all__ = ["StreamableHttp"]
+
+_JSON: Final = "application/json"
+_SSE: Final = "text/event-stream"
+_POST_HEADERS: Final = {"accept": f"{_JSON}, {_SSE}", "content-type": _JSON}
+# A handshake is what calls wait for: it must not wait for a place among them.
+_UNQUEUED: Final = frozenset({"initialize", "server/discover"})
+
+
+class StreamableHttp(Transport):
+    """One MCP endpoint.
+
+    Args:
+        url: the endpoint.
+        http: what makes the exchanges.
+        silence: the longest time in seconds in which nothing may come while an answer is awaited.
+        max_message_size: bytes of one JSON body or one event.
+        max_connections: requests at a time; further ones queue, first come, first served.
+        rng: the source of jitter.
+    """
+
+    name: ClassVar[TransportName] = "streamable-http"
+
+    def __init__(
+        self,
+        url: str,
+        http: HttpClient,
+        *,
+        inbox: Inbox,
+        supervisor: Supervisor,
+        statistics: Statistics,
+        silence: float,
+        max_message_size: int,
+        max_connections: int,
+        rng: random.Random,
+    ) -> None:
+        super().__init__(inbox, supervisor, statistics)
+        self._url = url
+        self._http = http
+        self._silence = silence
+        self._max_message_size = max_message_size
+        self._places = trio.Semaphore(max_connections)
+        self._rng = rng
+        self._version: str | None = None
+        self._session_id: str | None = None
+        self._listening = trio.CancelScope()
+
+    # What the session calls
+
+    def adopt(self, version: str | None) -> None:
+        self._version = version
+        if version is None:
+            self._session_id = None
+
+    def start(self) -> None:
+        if self._version is not None and not is_modern(self._version):
+            self._listening.cancel(reason="a new session begins")
+            self._listening = trio.CancelScope()
+            self._supervisor.services.start_soon(self._listen, self._listening)
+
+    async def request(self, message: Request) -> Response:
+        body = encode(message)
+        version = envelope_version(message.params)
+        headers = _POST_HEADERS | (
+            self._session_headers() if version is None else h.mirror_headers(message, version)
+        )
+        async with self._place(message):
+            try:
+                return await self._exchange(message, headers, body, resumable=version is None)
+            except trio.Cancelled:
+                # A modern server sees that the response was closed; a legacy one has to be told. The
+                # handshake must not be cancelled (2511/basic/utilities/cancellation).
+                if version is None and message.method != "initialize":
+                    params = {"requestId": message.id, "reason": "the caller was cancelled"}
+                    self.deliver(Notification("notifications/cancelled", params))
+                raise
+
+    async def notify(self, message: OneWay) -> None:
+        if self._version is not None and is_modern(self._version) and isinstance(message, Notification):
+            headers = h.mirror_headers(message, self._version)
+        else:
+            headers = self._session_headers()
+        timeout = self._http.timeout
+        async with self._http.exchange(
+            "POST", self._url, _POST_HEADERS | headers, encode(message), silence=timeout
+        ) as response:
+            if not 200 <= response.status < 300:
+                raise await self._refusal(response, None)
+
+    async def goodbye(self) -> None:
+        """End the session, where there is one (2511/basic/transports, "Session Management")."""
+        if self._session_id is None:
+            return
+        try:
+            async with self._http.exchange(
+                "DELETE", self._url, self._session_headers(), silence=self._http.timeout
+            ) as response:
+                await response.abandon()  # 405 is allowed, and nothing in the body matters
+        except ConnectorError as exc:
+            logger.debug("the session was not ended at the server: %r", exc)
+
+    # One request and its answer
+
+    def _place(self, message: Request) -> AbstractAsyncContextManager[object]:
+        if message.method in _UNQUEUED or in_callback.get():
+            return nullcontext()
+        return self._places
+
+    async def _exchange(
+        self, message: Request, headers: Mapping[str, str], body: bytes | None, resumable: bool
+    ) -> Response:
+        cursor = StreamCursor(self._rng)
+        method = "POST"
+        while True:
+            lost: TransportError
+            try:
+                async with self._http.exchange(
+                    method, self._url, headers, body, silence=self._silence
+                ) as response:
+                    answer = await self._answer(response, message, cursor)
+                if answer is not None:
+                    return answer
+                lost = ConnectionLost("the server's event stream ended before the answer came")
+            except (ConnectionLost, ConnectError) as exc:
+                lost = exc
+            except HTTPStatusError as exc:
+                if method == "POST" or isinstance(exc, AccessDenied):
+                    raise
+                # The server has seen the request, so its session's end does not make it one to send again.
+                lost = ConnectionLost(f"the answer's stream could not be resumed: {exc}")
+                if not _is_outage(exc.status_code):
+                    raise lost from exc
+            if not resumable or not cursor.resumable or not await cursor.pause():
+                raise lost
+            self._statistics.stream_reconnects += 1
+            method, headers, body = "GET", self._stream_headers(cursor), None
+
+    async def _answer(
+        self, response: HttpResponse, message: Request, cursor: StreamCursor
+    ) -> Response | None:
+        """The answer that `response` holds; None if it is a stream that ended before the answer."""
+        if not 200 <= response.status < 300:
+            raise await self._refusal(response, message)
+        if message.method == "initialize":
+            session_id = response.headers.get(h.SESSION_ID)
+            self._session_id = session_id if h.is_session_id(session_id) else None
+
+        def take(received: Message) -> Response | None:
+            return self._take(received, message.id)
+
+        if response.content_type == _SSE:
+            return await read_messages(
+                response, cursor, self._max_message_size, has_batches(self._version), take
+            )
+        if response.content_type != _JSON:
+            what = response.content_type or "no content type"
+            raise ProtocolError(
+                f"the server answered HTTP {response.status} with {what} instead of JSON or an event stream: "
+                "is this the URL of an MCP endpoint?"
+            )
+        answers = [
+            take(received) for received in decode(await response.read(), batches=has_batches(self._version))
+        ]
+        answer = next((each for each in answers if each is not None), None)
+        if answer is None:
+            raise ProtocolError("the server's response holds no answer to the request")
+        return answer
+
+    async def _refusal(self, response: HttpResponse, message: Request | None) -> ConnectorError:
+        """The error that a response of 3xx, 4xx or 5xx means."""
+        body = b""
+        try:
+            with trio.move_on_after(self._http.timeout):
+                body = await response.read()
+        except ConnectorError:
+            pass  # the status says what is to be said
+        error = self._status_error(response, body)
+        if isinstance(error, AccessDenied | SessionExpired) or message is None:
+            return error
+        try:
+            (answer,) = decode(body)
+        except ConnectorError:
+            return error
+        if isinstance(answer, ErrorResponse) and answer.id in (None, message.id):
+            mcp_error = MCPError(answer.code, answer.message, answer.data)
+            mcp_error.http_status = response.status
+            mcp_error.__cause__ = error
+            return mcp_error
+        return error
+
+    def _status_error(self, response: HttpResponse, body: bytes) -> HTTPStatusError:
+        status = response.status
+        text = f"HTTP {status}"
+        if response.content_type in (_JSON, "application/problem+json", "text/plain") and body:
+            text += f": {response.excerpt(body)}"
+        kind = HTTPStatusError
+        if status in (401, 403):
+            kind = AccessDenied
+            text += "; the server wants other credentials: pass auth="
+        elif status == 404 and h.SESSION_ID in response.request_headers:
+            kind = SessionExpired
+        return kind(text, status_code=status, headers=response.public_headers())
+
+    # Headers
+
+    def _session_headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        if self._session_id is not None:
+            headers[h.SESSION_ID] = self._session_id
+        if self._version is not None and sends_version_header(self._version):
+            headers[h.VERSION] = self._version
+        return headers
+
+    def _stream_headers(self, cursor: StreamCursor) -> dict[str, str]:
+        headers = {"accept": _SSE, **self._session_headers()}
+        if cursor.resumable:
+            headers[h.LAST_EVENT_ID] = cursor.last_event_id
+        return headers
+
+    # The GET stream
+
+    async def _listen(self, scope: trio.CancelScope) -> None:
+        """Hear what the server sends of its own accord, for as long as it offers that.
+
+        The stream is optional: whatever becomes of it, calls go on.
+        """
+        cursor = StreamCursor(self._rng)
+        with scope:
+            while await self._listen_once(cursor) and await cursor.pause():
+                self._statistics.stream_reconnects += 1
+        logger.debug("the server's GET stream has ended")
+
+    async def _listen_once(self, cursor: StreamCursor) -> bool:
+        """Follow the stream until it ends; True if it may be opened again."""
+        try:
+            async with self._http.exchange(
+                "GET", self._url, self._stream_headers(cursor), silence=self._silence
+            ) as response:
+                if response.status != 200 or response.content_type != _SSE:
+                    return _is_outage(response.status)
+                await read_messages(
+                    response, cursor, self._max_message_size, has_batches(self._version), self._overhear
+                )
+        except Exception as exc:
+            logger.debug("the server's GET stream broke: %r", exc)
+        return True
+
+    def _overhear(self, received: Message) -> None:
+        if isinstance(received, Request | Notification):
+            self._inbox(received)
+        else:
+            self._statistics.unknown_messages += 1
+
+
+def _is_outage(status: int) -> bool:
+    """Whether a status may be another one in a moment."""
+    return status >= 500 or status == 429
