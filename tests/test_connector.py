@@ -1,0 +1,407 @@
+"""The block: what lives in it, what comes out of it, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx2
+import mcp_types as types
+import pytest
+import trio
+import trio.testing
+
+import trio_mcp
+from tests.support.server import HANG, URL, Seen, Server, notification, request
+
+LEGACY = "2025-11-25"
+DONE = {"content": [{"type": "text", "text": "done"}]}
+
+
+def hang(seen: Seen) -> Any:
+    return trio.sleep_forever()
+
+
+def a_server(version: str = "2026-07-28") -> Server:
+    server = Server(version=version)
+    server.on["tools/call"] = lambda seen: seen.result(DONE)
+    return server
+
+
+# What comes out
+
+
+async def test_the_bodys_exception_comes_out_as_the_same_object() -> None:
+    error = KeyError("mine")
+    with pytest.raises(KeyError) as caught:
+        async with a_server().connect():
+            raise error
+    assert caught.value is error
+    assert caught.value.__context__ is None
+
+
+async def test_the_context_of_the_bodys_exception_is_kept() -> None:
+    async def body() -> None:
+        async with a_server().connect():
+            try:
+                raise ValueError("first")
+            except ValueError:
+                raise KeyError("second")  # noqa: B904
+
+    with pytest.raises(KeyError) as caught:
+        await body()
+    assert isinstance(caught.value.__context__, ValueError)
+
+
+@pytest.mark.parametrize(
+    "error", [ExceptionGroup("mine", [KeyError(1)]), StopIteration(1), StopAsyncIteration(), SystemExit(3)]
+)
+async def test_whatever_the_body_raises_stays_as_it_is(error: BaseException) -> None:
+    with pytest.raises(BaseException) as caught:  # noqa: PT011
+        async with a_server().connect():
+            raise error
+    assert caught.value is error
+
+
+async def test_cancelling_the_block_is_plain_cancellation_and_says_goodbye() -> None:
+    server = a_server(LEGACY)
+    with trio.CancelScope() as scope:
+        async with server.connect():
+            scope.cancel()
+            try:
+                await trio.sleep_forever()
+            except BaseException as exc:
+                assert type(exc) is trio.Cancelled
+                raise
+    assert scope.cancelled_caught
+    assert server.methods()[-1] == "DELETE"
+
+
+async def test_a_failure_to_connect_is_one_typed_error() -> None:
+    server = Server()
+
+    def refuse(seen: Seen) -> httpx2.Response:
+        raise httpx2.ConnectError("Connection refused")
+
+    server.on["server/discover"] = refuse
+    with pytest.raises(trio_mcp.ConnectError) as caught:
+        async with server.connect():
+            pass
+    assert caught.value.server == URL
+    assert str(caught.value) == f"{URL}: could not connect: Connection refused"
+
+
+async def test_a_callback_that_fails_ends_the_block_with_its_exception() -> None:
+    server = a_server(LEGACY)
+    server.on["GET"] = lambda seen: seen.sse(request("s1", "sampling/createMessage", SAMPLE), HANG)
+    error = RuntimeError("model on fire")
+
+    async def sample(context: Any, params: Any) -> Any:
+        raise error
+
+    with pytest.raises(RuntimeError) as caught:
+        async with server.connect(sampling_callback=sample):
+            await trio.sleep_forever()
+    assert caught.value is error
+    (answer,) = server.all("answer")
+    assert answer.message["error"]["code"] == -32603
+    assert "fire" not in str(answer.message)  # it gives nothing away
+    assert server.methods()[-1] == "DELETE"
+
+
+SAMPLE = {"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}], "maxTokens": 5}
+
+
+# How it ends
+
+
+async def test_closing_waits_for_a_silent_server_one_second(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server(LEGACY)
+    server.on["DELETE"] = hang
+    async with server.connect():
+        left = trio.current_time()
+    assert trio.current_time() - left == pytest.approx(1)
+    async with server.connect(goodbye_timeout=0.25):
+        left = trio.current_time()
+    assert trio.current_time() - left == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("status", [200, 204, 404, 405, 500])
+async def test_any_answer_to_the_goodbye_will_do(status: int) -> None:
+    server = a_server(LEGACY)
+    server.on["DELETE"] = lambda seen: seen.reply(status=status)
+    async with server.connect():
+        pass
+    assert server.methods()[-1] == "DELETE"
+    assert server.all("DELETE")[0].headers["mcp-session-id"] == "session-1"
+
+
+async def test_a_goodbye_that_breaks_disturbs_nobody() -> None:
+    server = a_server(LEGACY)
+
+    def fail(seen: Seen) -> httpx2.Response:
+        raise httpx2.ReadError("gone")
+
+    server.on["DELETE"] = fail
+    async with server.connect():
+        pass
+
+
+async def test_without_a_session_there_is_no_goodbye() -> None:
+    modern, legacy = a_server(), Server(version=LEGACY, session_id=None)
+    for server in (modern, legacy):
+        async with server.connect():
+            pass
+        assert "DELETE" not in server.methods()
+
+
+async def test_calls_in_flight_end_with_the_block(autojump_clock: trio.testing.MockClock) -> None:
+    server = a_server(LEGACY)
+    server.on["tools/call"] = hang
+    failures: list[Exception] = []
+
+    async def call(c: trio_mcp.Connector) -> None:
+        try:
+            await c.call_tool("slow")
+        except trio_mcp.NotConnected as exc:
+            failures.append(exc)
+
+    async with trio.open_nursery() as nursery:
+        async with server.connect() as c:
+            for _ in range(3):
+                nursery.start_soon(call, c)
+            await trio.testing.wait_all_tasks_blocked()
+    assert len(failures) == 3
+    assert "closed while the call was in flight" in str(failures[0])
+    assert len(server.all("notifications/cancelled")) == 3
+
+
+async def test_notifications_that_came_are_seen_before_the_block_is_left() -> None:
+    server = a_server()
+    log = notification("notifications/message", {"level": "info", "data": "x"})
+    server.on["tools/call"] = lambda seen: seen.sse(log, log, log, seen.answer(DONE))
+    seen: list[Any] = []
+
+    async def slow_log(params: types.LoggingMessageNotificationParams) -> None:
+        await trio.lowlevel.checkpoint()
+        seen.append(params.data)
+
+    async with server.connect(logging_callback=slow_log) as c:
+        await c.call_tool("x")
+    assert seen == ["x"] * 3
+
+
+async def test_a_callback_that_never_ends_delays_the_end_by_the_goodbye_timeout_only(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server()
+    log = notification("notifications/message", {"level": "info", "data": "x"})
+    server.on["tools/call"] = lambda seen: seen.sse(log, seen.answer(DONE))
+
+    async def stuck(params: object) -> None:
+        await trio.sleep_forever()
+
+    async with server.connect(logging_callback=stuck) as c:
+        await c.call_tool("x")
+    assert trio.current_time() == pytest.approx(1)
+
+
+# Used wrongly
+
+
+async def test_used_outside_of_its_block_it_says_so() -> None:
+    c = a_server().connect()
+    with pytest.raises(trio_mcp.NotConnected, match="inside of its `async with` block"):
+        await c.list_tools()
+    assert not c.is_connected
+    assert repr(c) == f"<HttpConnector {URL} closed>"
+    async with c:
+        assert c.is_connected
+        assert repr(c) == f"<HttpConnector {URL} streamable-http 2026-07-28>"
+    assert not c.is_connected
+    with pytest.raises(trio_mcp.NotConnected):
+        _ = c.protocol_version
+
+
+async def test_a_connector_can_be_entered_again_once_it_has_been_left() -> None:
+    server = a_server()
+    c = server.connect()
+    for _ in range(2):
+        async with c:
+            await c.call_tool("x")
+            with pytest.raises(trio_mcp.UsageError, match="open already"):
+                await c.__aenter__()
+    server.on["server/discover"] = lambda seen: seen.reply(status=500)
+    for _ in range(2):
+        with pytest.raises(trio_mcp.HTTPStatusError):
+            await c.__aenter__()
+
+
+def test_under_asyncio_it_says_what_to_do() -> None:
+    async def main() -> None:
+        async with trio_mcp.open_connector(URL):
+            pass
+
+    with pytest.raises(trio_mcp.UsageError, match=r"trio\.run"):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("ftp://example.com", "scheme 'ftp'"),
+        ("example.com/mcp", "no scheme"),
+        ("http://", "no host"),
+        ("http://exa mple.com:port", "not a usable URL"),
+        (b"http://example.com", "a target is a URL"),
+    ],
+)
+def test_a_target_that_cannot_work_is_told_at_once(target: Any, text: str) -> None:
+    with pytest.raises(trio_mcp.ConfigurationError, match=text):
+        trio_mcp.open_connector(target)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": 0},
+        {"timeout": "5"},
+        {"sse_read_timeout": -1},
+        {"connect_timeout": True},
+        {"goodbye_timeout": float("nan")},
+        {"transport": "carrier-pigeon"},
+        {"middleware": [object()]},
+        {"max_message_size": 0},
+        {"max_connections": 0},
+        {"headers": {"x": "a\r\nb: c"}},
+        {"headers": {"no name": "a"}},
+        {"auth": "two words"},
+        {"auth": {"client_id": "x"}},
+    ],
+)
+def test_an_option_that_cannot_work_is_told_at_once(options: dict[str, Any]) -> None:
+    with pytest.raises(trio_mcp.ConfigurationError):
+        trio_mcp.open_connector(URL, **options)
+
+
+@pytest.mark.parametrize("options", [{"auth": 5}, {"http_client": object()}])
+def test_an_option_of_a_wrong_type_is_a_type_error(options: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        trio_mcp.open_connector(URL, **options)
+    with pytest.raises(trio_mcp.ConfigurationError, match="must be a str"):
+        trio_mcp.HttpConnector(5)  # type: ignore[arg-type]
+
+
+def test_the_parameters_of_http_connector_are_those_of_mcp_use_in_its_order() -> None:
+    import inspect
+
+    parameters = inspect.signature(trio_mcp.HttpConnector).parameters.values()
+    positional = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+    assert positional == {
+        "base_url": inspect.Parameter.empty,
+        "headers": None,
+        "timeout": 5,
+        "sse_read_timeout": 300,
+        "auth": None,
+        "sampling_callback": None,
+        "elicitation_callback": None,
+        "message_handler": None,
+        "logging_callback": None,
+        "middleware": None,
+        "verify": True,
+    }
+
+
+async def test_the_identifier_and_the_errors_show_no_secret_of_the_url() -> None:
+    connector = trio_mcp.open_connector("https://user:secret@example.com/mcp?key=secret")
+    assert connector.public_identifier == "https://example.com/mcp"
+    assert "secret" not in repr(connector)
+
+
+async def test_client_info_and_headers_are_sent_and_the_callers_dict_stays_as_it_was() -> None:
+    server = a_server()
+    headers = {"X-Team": "a"}
+    me = types.Implementation(name="me", version="9")
+    async with server.connect(headers=headers, client_info=me, auth="token") as c:
+        assert c.client_info is me
+        await c.call_tool("x")
+    assert headers == {"X-Team": "a"}
+    for seen in server.seen:
+        assert seen.headers["x-team"] == "a"
+        assert seen.headers["authorization"] == "Bearer token"
+        assert seen.headers["user-agent"].startswith("trio_mcp/")
+        assert seen.params["_meta"]["io.modelcontextprotocol/clientInfo"] == {"name": "me", "version": "9"}
+
+
+# In a nursery
+
+
+async def test_connect_lives_in_the_callers_nursery_until_aclose() -> None:
+    server = a_server(LEGACY)
+    async with trio.open_nursery() as nursery:
+        c = await trio_mcp.connect(nursery, URL, http_client=server.client())
+        assert c.is_connected
+        await c.call_tool("x")
+        await c.aclose()
+        assert not c.is_connected
+        assert server.methods()[-1] == "DELETE"
+        await c.aclose()
+
+
+async def test_connect_that_fails_raises_one_flat_error() -> None:
+    server = Server()
+    server.on["server/discover"] = lambda seen: seen.reply(status=503)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(trio_mcp.HTTPStatusError):
+            await trio_mcp.connect(nursery, URL, http_client=server.client())
+
+
+async def test_cancelling_the_callers_nursery_ends_the_connection_with_a_goodbye() -> None:
+    server = a_server(LEGACY)
+    async with trio.open_nursery() as nursery:
+        await trio_mcp.connect(nursery, URL, http_client=server.client())
+        nursery.cancel_scope.cancel()
+    assert server.methods()[-1] == "DELETE"
+
+
+async def test_aclose_in_a_block_ends_calls_and_leaves_the_rest_to_the_block() -> None:
+    server = a_server(LEGACY)
+    server.on["tools/call"] = hang
+    async with server.connect() as c, trio.open_nursery() as nursery:
+
+        async def call() -> None:
+            with pytest.raises(trio_mcp.NotConnected):
+                await c.call_tool("slow")
+
+        nursery.start_soon(call)
+        await trio.testing.wait_all_tasks_blocked()
+        await c.aclose()
+        assert not c.is_connected
+        with pytest.raises(trio_mcp.NotConnected):
+            await c.call_tool("x")
+    assert server.methods()[-1] == "DELETE"
+
+
+async def test_every_public_method_is_a_checkpoint() -> None:
+    server = Server(version=LEGACY)
+    for method in ("tools/list", "resources/list", "resources/templates/list", "prompts/list"):
+        key = {"tools/list": "tools", "resources/list": "resources", "prompts/list": "prompts"}
+        server.on[method] = lambda seen, key=key.get(method, "resourceTemplates"): seen.result({key: []})  # type: ignore[misc]
+    server.on["tools/call"] = lambda seen: seen.result(DONE)
+    async with server.connect(roots=[]) as c:
+        for call in (
+            c.list_tools,
+            c.list_resources,
+            c.list_prompts,
+            c.list_resource_templates,
+            lambda: c.call_tool("x"),
+            lambda: c.set_roots([]),
+            lambda: c.notify("notifications/x"),
+        ):
+            with trio.testing.assert_checkpoints():
+                await call()  # type: ignore[operator]
+    for close in (c.aclose, lambda: c.set_roots([])):
+        with trio.testing.assert_checkpoints():
+            await close()  # type: ignore[operator]
