@@ -142,7 +142,9 @@ async def test_refused_twice_is_an_error_and_not_a_loop() -> None:
     assert server.methods() == ["server/discover", "server/discover"]
 
 
-@pytest.mark.parametrize("data", [None, [], {"supported": "all"}, {"supported": []}, {"supported": ["2099-01-01"]}])
+@pytest.mark.parametrize(
+    "data", [None, [], {"supported": "all"}, {"supported": []}, {"supported": ["2099-01-01"]}]
+)
 async def test_a_modern_server_without_a_common_version_is_an_error(data: object) -> None:
     server = Server()
     server.on["server/discover"] = lambda seen: seen.error(-32022, "unsupported", 400, data)
@@ -211,7 +213,9 @@ async def test_when_both_ways_fail_the_error_tells_both() -> None:
     assert "unknown method" in str(caught.value.__cause__)
 
 
-async def test_a_server_silent_on_discover_is_tried_by_initialize(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_server_silent_on_discover_is_tried_by_initialize(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     server = Server(version="2025-11-25")
     server.on["server/discover"] = lambda seen: trio.sleep_forever()  # type: ignore[return-value]
     async with server.connect(connect_timeout=30) as c:

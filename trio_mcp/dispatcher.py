@@ -62,7 +62,7 @@ class Dispatcher:
     ) -> None:
         self.requests = ServerRequests(callbacks)
         self.version: str | None = None
-        self._caller = caller
+        self.caller = caller
         self._deliver = deliver
         self._supervisor = supervisor
         self._statistics = statistics
@@ -185,7 +185,7 @@ class Dispatcher:
 
     async def _answer(self, request: Request) -> Response | ErrorResponse:
         meta = (request.params or {}).get("_meta")
-        context = RequestContext(session=self._caller, request_id=request.id, meta=meta)
+        context = RequestContext(session=self.caller, request_id=request.id, meta=meta)
         try:
             return Response(request.id, await self.requests.answer(request.method, request.params, context))
         except MCPError as exc:

@@ -22,6 +22,7 @@ The cause, where there is one, is `__cause__`.
   │   ├── MessageTooLarge           more than `max_message_size` bytes
   │   ├── VersionMismatch           no protocol version that both sides speak
   │   └── InvalidOutput             `structuredContent` against the tool's `outputSchema`
+  ├── InputRefused                  the server needs an answer that its user or program refused
   ├── MCPError                      the server answered with a JSON-RPC error
   └── InternalError                 a bug in trio_mcp; please report it
 
@@ -41,6 +42,7 @@ __all__ = [
     "ConnectionLost",
     "ConnectorError",
     "HTTPStatusError",
+    "InputRefused",
     "InternalError",
     "InvalidArguments",
     "InvalidOutput",
@@ -172,6 +174,10 @@ class VersionMismatch(ProtocolError):
 
 class InvalidOutput(ProtocolError):
     """A tool's structured content does not fit its output schema, or the schema is not usable."""
+
+
+class InputRefused(ConnectorError):
+    """A call of a modern server needs an answer, and the callback refused it, or there is none."""
 
 
 class MCPError(ConnectorError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, TypeVar, cast
 
 import mcp_types as types
@@ -25,6 +25,7 @@ from .errors import (
     SessionExpired,
     UnsupportedFeature,
 )
+from .input_rounds import InputRounds
 from .negotiation import Negotiated, Negotiator
 from .protocol.envelope import envelope, with_meta
 from .protocol.versions import has_method, is_modern
@@ -81,6 +82,7 @@ class Session:
         self._negotiator = Negotiator(
             transport, self._next_id, client_info, callbacks, pinned, patience=connect_timeout / 3
         )
+        self._rounds = InputRounds(dispatcher.requests, dispatcher.caller)
         self._negotiated: Negotiated | None = None
         self._envelope: Mapping[str, Any] = {}
         self._renewal: _Renewal | None = None
@@ -145,18 +147,28 @@ class Session:
         if not has_method(method, version):
             raise UnsupportedFeature(f"protocol version {version} has no {method}").locate(self._server)
         log_level = {LOG_LEVEL_META_KEY: self.log_level} if self._envelope and self.log_level else None
+        self._statistics.requests += 1
+        self._statistics.requests_in_flight += 1
         try:
             if progress_callback is None:
                 result = await self._ask(method, with_meta(params, log_level, meta, self._envelope))
             else:
                 token = self._next_id()
-                params = with_meta(params, log_level, meta, self._envelope, {"progressToken": token})
+                watch = {"progressToken": token}
                 async with self._progress(token, progress_callback):
-                    result = await self._ask(method, params)
+                    result = await self._ask(
+                        method, with_meta(params, log_level, meta, self._envelope, watch)
+                    )
             return _typed(result, result_type)
+        except trio.Cancelled:
+            self._statistics.requests_cancelled += 1
+            raise
         except ConnectorError as exc:
+            self._statistics.requests_failed += 1
             exc.locate(self._server, _describe(method, params))
             raise
+        finally:
+            self._statistics.requests_in_flight -= 1
 
     async def notify(self, method: str, params: JSONObject | None) -> None:
         """Send a notification; see `Connector.notify`."""
@@ -167,24 +179,18 @@ class Session:
             raise
 
     async def _ask(self, method: str, params: JSONObject | None) -> JSONObject:
-        self._statistics.requests += 1
-        self._statistics.requests_in_flight += 1
+        if params is None or not self._envelope:
+            return await self._ask_once(method, params)
+        return await self._rounds.run(partial(self._ask_once, method), method, params)
+
+    async def _ask_once(self, method: str, params: JSONObject | None) -> JSONObject:
+        renewal = await self._last_renewal()
         try:
-            renewal = await self._last_renewal()
-            try:
-                response = await self._exchange(Request(self._next_id(), method, params))
-            except SessionExpired:
-                # The server refused the request unread, so it is safe to ask again, once.
-                await self._renewed_since(renewal)
-                response = await self._exchange(Request(self._next_id(), method, params))
-        except trio.Cancelled:
-            self._statistics.requests_cancelled += 1
-            raise
-        except ConnectorError:
-            self._statistics.requests_failed += 1
-            raise
-        finally:
-            self._statistics.requests_in_flight -= 1
+            response = await self._exchange(Request(self._next_id(), method, params))
+        except SessionExpired:
+            # The server refused the request unread, so it is safe to ask again, once.
+            await self._renewed_since(renewal)
+            response = await self._exchange(Request(self._next_id(), method, params))
         return response.result
 
     async def _exchange(self, message: Request) -> Response:

@@ -1,10 +1,10 @@
 """An MCP endpoint in memory, scripted by a test: HTTP without sockets, on whatever clock runs.
 
-    server = Server(version="2025-11-25")
-    server.on["tools/call"] = lambda seen: seen.result({"content": []})
-    async with server.connect() as c:
-        await c.call_tool("x")
-    assert server.methods() == [...]
+server = Server(version="2025-11-25")
+server.on["tools/call"] = lambda seen: seen.result({"content": []})
+async with server.connect() as c:
+    await c.call_tool("x")
+assert server.methods() == [...]
 """
 
 from __future__ import annotations
@@ -85,12 +85,20 @@ class Seen:
         return self.message.get("params") or {}
 
     def reply(
-        self, *pieces: Piece, status: int = 200, type: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        *pieces: Piece,
+        status: int = 200,
+        type: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         content_type = {} if type is None else {"content-type": type}
-        return httpx2.Response(status, headers={**content_type, **(headers or {})}, stream=Stream(self, pieces))
+        return httpx2.Response(
+            status, headers={**content_type, **(headers or {})}, stream=Stream(self, pieces)
+        )
 
-    def json(self, value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> httpx2.Response:
+    def json(
+        self, value: object, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
         return self.reply(json.dumps(value), status=status, type="application/json", headers=headers)
 
     def answer(self, result: Json) -> Json:

@@ -42,7 +42,7 @@ class StreamCursor:
         self._rng = rng
         self._retry: float | None = None
         self._fruitless = 0
-        self._opened = 0.0
+        self._opened: float | None = None
 
     @property
     def resumable(self) -> bool:
@@ -69,7 +69,8 @@ class StreamCursor:
         The server's `retry` is kept to; without one, or where connections bring nothing, the delay grows
         and is jittered, so that a thousand clients do not return in step.
         """
-        if trio.current_time() - self._opened >= _LASTING:
+        opened, self._opened = self._opened, None
+        if opened is not None and trio.current_time() - opened >= _LASTING:
             self._fruitless = 0
         if self._fruitless >= _MAX_FRUITLESS:
             return False

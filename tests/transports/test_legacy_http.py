@@ -1,0 +1,423 @@
+"""Streamable HTTP up to 2025-11-25: sessions, the GET stream, streams that break and are taken up again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import mcp_types as types
+import pytest
+import trio
+import trio.testing
+
+import trio_mcp
+from tests.support.server import HANG, Piece, Seen, Server, event, notification, progress, request
+
+VERSION = "2025-11-25"
+DONE = {"content": [{"type": "text", "text": "done"}]}
+CHANGED = notification("notifications/tools/list_changed")
+
+
+def a_server(version: str = VERSION) -> Server:
+    server = Server(version=version)
+    server.on["tools/call"] = lambda seen: seen.result(DONE)
+    return server
+
+
+def hang(seen: Seen) -> Any:
+    return trio.sleep_forever()
+
+
+def streams(server: Server, *scripts: tuple[Piece, ...] | int) -> None:
+    """Answer each GET by the next script: pieces of a stream, or a status; after the last one, 405."""
+    left: Iterator[Any] = iter(scripts)
+
+    def reply(seen: Seen) -> httpx2.Response:
+        script = next(left, 405)
+        return seen.reply(status=script) if isinstance(script, int) else seen.sse(*script)
+
+    server.on["GET"] = reply
+
+
+# The session
+
+
+async def test_the_session_id_and_version_go_with_every_request() -> None:
+    server = a_server()
+    async with server.connect() as c:
+        await c.call_tool("x")
+    for seen in server.seen[2:]:
+        assert seen.headers["mcp-session-id"] == "session-1"
+        assert seen.headers["mcp-protocol-version"] == VERSION
+
+
+@pytest.mark.parametrize("session_id", ["with space", "bad\x7f", ""])
+async def test_a_session_id_that_a_header_cannot_carry_is_not_sent_back(session_id: str) -> None:
+    server = a_server()
+    server.session_id = session_id
+    async with server.connect() as c:
+        await c.call_tool("x")
+    assert "mcp-session-id" not in server.seen[-1].headers
+
+
+async def test_an_expired_session_is_opened_anew_once_for_all_calls_and_each_is_sent_again() -> None:
+    server = a_server()
+
+    def only_known(seen: Seen) -> httpx2.Response:
+        if seen.headers.get("mcp-session-id") != server.session_id:
+            return seen.error(-32001, "Session not found", 404)
+        return seen.result(DONE)
+
+    server.on["tools/call"] = only_known
+    async with server.connect() as c:
+        await c.call_tool("x")
+        server.session_id = "session-2"
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(c.call_tool, "x")
+        assert c.statistics().reinitializations == 1
+        assert c.statistics().requests_failed == 0
+    assert len(server.all("initialize")) == 2
+    assert "mcp-session-id" not in server.all("initialize")[1].headers
+    ids = [seen.id for seen in server.seen if seen.message is not None and "id" in seen.message]
+    assert len(set(ids)) == len(ids)
+    assert server.all("DELETE")[0].headers["mcp-session-id"] == "session-2"
+
+
+async def test_a_session_that_expires_again_at_once_is_an_error_and_not_a_loop() -> None:
+    server = a_server()
+    server.on["tools/call"] = lambda seen: seen.reply(status=404)
+    async with server.connect() as c:
+        with pytest.raises(trio_mcp.SessionExpired):
+            await c.call_tool("x")
+        assert len(server.all("tools/call")) == 2
+
+
+async def test_a_session_that_cannot_be_opened_anew_fails_the_calls_and_the_next_call_tries_again() -> None:
+    server = a_server()
+    initialize = server.on["initialize"]
+    async with server.connect() as c:
+        server.on["tools/call"] = lambda seen: seen.reply(status=404)
+        server.on["initialize"] = lambda seen: seen.reply(status=503)
+        with pytest.raises(trio_mcp.ConnectionLost, match="could not be opened: HTTP 503"):
+            await c.call_tool("x")
+        with pytest.raises(trio_mcp.ConnectionLost):
+            await c.call_tool("x")
+        server.on["initialize"] = initialize
+        server.on["tools/call"] = lambda seen: seen.result(DONE)
+        await c.call_tool("x")
+
+
+async def test_a_caller_cancelled_while_the_session_is_opened_anew_disturbs_no_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server()
+    initialize = server.on["initialize"]
+
+    async def slow_initialize(seen: Seen) -> httpx2.Response:
+        await trio.sleep(2)
+        reply = initialize(seen)
+        assert isinstance(reply, httpx2.Response)
+        server.on["tools/call"] = lambda seen: seen.result(DONE)
+        return reply
+
+    async with server.connect() as c, trio.open_nursery() as nursery:
+        server.on["tools/call"] = lambda seen: seen.reply(status=404)
+        server.on["initialize"] = slow_initialize
+
+        async def impatient() -> None:
+            with trio.move_on_after(1) as scope:
+                await c.call_tool("x")
+            assert scope.cancelled_caught
+            assert trio.current_time() == pytest.approx(1)
+
+        nursery.start_soon(impatient)
+        nursery.start_soon(c.call_tool, "x")
+        await trio.sleep(1.5)
+        await c.call_tool("x")  # begun while the session is being opened: waits for it
+    assert len(server.all("initialize")) == 2
+    assert "notifications/cancelled" not in server.methods()
+
+
+# Cancelling
+
+
+async def test_a_cancelled_call_returns_at_once_and_the_server_is_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server()
+    server.on["tools/call"] = hang
+    server.on["notifications/cancelled"] = hang  # and nobody waits for the answer to that
+    async with server.connect() as c:
+        with trio.move_on_after(0.5):
+            await c.call_tool("x")
+        assert trio.current_time() == pytest.approx(0.5)
+        server.on["tools/call"] = lambda seen: seen.result(DONE)
+        await c.call_tool("x")
+        assert trio.current_time() == pytest.approx(0.5)
+        (told,) = server.all("notifications/cancelled")
+        assert told.params["requestId"] == server.all("tools/call")[0].id
+        await trio.sleep(10)
+        assert c.statistics().undelivered == 1
+
+
+async def test_a_cancelled_block_still_tells_the_server(autojump_clock: trio.testing.MockClock) -> None:
+    server = a_server()
+    server.on["tools/call"] = hang
+    with trio.move_on_after(1):
+        async with server.connect() as c:
+            await c.call_tool("x")
+    assert server.methods()[-2:] == ["notifications/cancelled", "DELETE"]
+
+
+# The GET stream
+
+
+async def test_the_get_stream_brings_notifications() -> None:
+    server = a_server()
+    streams(server, (CHANGED, HANG))
+    seen: list[Any] = []
+    done = trio.Event()
+
+    async def handle(message: Any) -> None:
+        seen.append(type(message))
+        done.set()
+
+    async with server.connect(message_handler=handle):
+        await done.wait()
+    assert seen == [types.ToolListChangedNotification]
+    (get,) = server.all("GET")
+    assert get.headers["accept"] == "text/event-stream"
+    assert get.headers["mcp-session-id"] == "session-1"
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 405])
+async def test_a_server_without_a_get_stream_is_left_in_peace(
+    status: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = a_server()
+    streams(server, *[status] * 99)
+    async with server.connect() as c:
+        await trio.sleep(1000)
+        await c.call_tool("x")
+    assert len(server.all("GET")) == 1
+
+
+@pytest.mark.parametrize("script", [503, 429, (), (httpx2.ReadError("reset"),), ("data: {\n\n",)])
+async def test_a_get_stream_that_fails_is_opened_again_ever_more_slowly_and_then_no_more(
+    script: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = a_server()
+    streams(server, *[script] * 99)
+    async with server.connect(rng=random.Random(1)) as c:
+        await trio.sleep(1000)
+        await c.call_tool("x")
+        assert c.statistics().stream_reconnects == 6
+    times = [seen.time for seen in server.all("GET")]
+    waits = [b - a for a, b in zip(times, times[1:], strict=False)]
+    for wait, base in zip(waits, [1, 1, 2, 4, 8, 16], strict=True):
+        assert base <= wait <= base * 1.25
+
+
+async def test_a_get_stream_that_breaks_is_resumed_where_it_was_after_the_time_the_server_asks_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server()
+    streams(
+        server,
+        (event(CHANGED, id="a", retry=3000),),
+        (event(CHANGED, id="b"), httpx2.ReadError("reset")),
+        (event(CHANGED, id="bad\x01id"),),
+        (HANG,),
+    )
+    async with server.connect() as c:
+        await trio.sleep(20)
+        assert c.statistics().notifications == 3
+    gets = server.all("GET")
+    assert [get.headers.get("last-event-id") for get in gets] == [None, "a", "b", None]
+    assert [get.time for get in gets] == pytest.approx([0, 3, 6, 9])
+
+
+async def test_a_retry_of_zero_is_no_licence_to_flood(autojump_clock: trio.testing.MockClock) -> None:
+    server = a_server()
+    streams(server, *[(event("", id=str(n), retry=0),) for n in range(999)])
+    async with server.connect():
+        await trio.sleep(3)
+    assert len(server.all("GET")) <= 31
+
+
+async def test_a_get_stream_that_lasts_is_opened_again_for_ever(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server()
+    streams(server, *[(20,)] * 99)
+    async with server.connect():
+        await trio.sleep(1000)
+    assert len(server.all("GET")) > 40
+
+
+async def test_answers_on_the_get_stream_are_counted_and_dropped() -> None:
+    server = a_server()
+    answer = {"jsonrpc": "2.0", "id": 77, "result": {}}
+    streams(server, (answer, CHANGED, HANG))
+    async with server.connect() as c:
+        await trio.testing.wait_all_tasks_blocked()
+        assert c.statistics().unknown_messages == 1
+        assert c.statistics().notifications == 1
+
+
+async def test_a_get_stream_follows_the_new_session(autojump_clock: trio.testing.MockClock) -> None:
+    server = a_server()
+    streams(server, (HANG,), (HANG,))
+    async with server.connect() as c:
+        await trio.testing.wait_all_tasks_blocked()
+        server.on["tools/call"] = lambda seen: (
+            seen.result(DONE) if seen.headers["mcp-session-id"] == "session-2" else seen.reply(status=404)
+        )
+        server.session_id = "session-2"
+        await c.call_tool("x")
+        await trio.testing.wait_all_tasks_blocked()
+    old, new = server.all("GET")
+    assert old.closed.is_set()
+    assert new.headers["mcp-session-id"] == "session-2"
+
+
+# Streams that carry an answer
+
+
+async def test_an_answers_stream_that_breaks_is_resumed_by_get_and_nothing_is_sent_twice(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server()
+    streams(server, 405, (httpx2.ReadError("again"),), (event(progress(4, 2), id="c"),), ())
+    reports: list[float] = []
+
+    async def report(value: float, total: float | None, message: str | None) -> None:
+        reports.append(value)
+
+    async with server.connect() as c:
+        await trio.testing.wait_all_tasks_blocked()
+        server.on["tools/call"] = lambda seen: seen.sse(
+            event("", id="a", retry=500), event(progress(seen.params["_meta"]["progressToken"], 1), id="b")
+        )
+        get = server.on["GET"]
+        server.on["GET"] = lambda seen: (
+            get(seen)
+            if len(server.all("GET")) < 5
+            else seen.sse(
+                event({"jsonrpc": "2.0", "id": server.all("tools/call")[0].id, "result": DONE}, id="d")
+            )
+        )
+        await c.call_tool("x", progress_callback=report)
+        assert c.statistics().stream_reconnects == 4
+    assert reports == [1]
+    gets = server.all("GET")[1:]
+    assert [get.headers["last-event-id"] for get in gets] == ["b", "b", "c", "c"]
+    assert len(server.all("tools/call")) == 1
+    assert gets[0].time == pytest.approx(0.5)  # `retry`, to the millisecond
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+async def test_a_stream_that_the_server_does_not_resume_is_a_lost_connection(
+    status: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = a_server()
+    streams(server, 405, status)
+    server.on["tools/call"] = lambda seen: seen.sse(event("", id="a"))
+    async with server.connect() as c:
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio_mcp.ConnectionLost, match=f"not be resumed: HTTP {status}") as caught:
+            await c.call_tool("x")
+        assert isinstance(caught.value.__cause__, trio_mcp.HTTPStatusError)
+    assert len(server.all("tools/call")) == 1  # the server has seen it: it is not sent again
+    assert len(server.all("initialize")) == 1
+
+
+async def test_a_denied_resumption_says_so(autojump_clock: trio.testing.MockClock) -> None:
+    server = a_server()
+    streams(server, 405, 401)
+    server.on["tools/call"] = lambda seen: seen.sse(event("", id="a"))
+    async with server.connect() as c:
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio_mcp.AccessDenied):
+            await c.call_tool("x")
+
+
+async def test_resuming_in_vain_ends_after_a_bound(autojump_clock: trio.testing.MockClock) -> None:
+    server = a_server()
+    streams(server, 405, *[503] * 99)
+    server.on["tools/call"] = lambda seen: seen.sse(event("", id="a"))
+    async with server.connect() as c:
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio_mcp.ConnectionLost):
+            await c.call_tool("x")
+    assert len(server.all("GET")) == 1 + 6
+
+
+async def test_a_server_that_polls_may_take_its_time(autojump_clock: trio.testing.MockClock) -> None:
+    server = a_server()
+    streams(server, 405, *[(event("", id=str(n)),) for n in range(50)])
+    server.on["tools/call"] = lambda seen: seen.sse(event("", id="a", retry=60_000))
+    get = server.on["GET"]
+    server.on["GET"] = lambda seen: (
+        get(seen)
+        if len(server.all("GET")) < 40
+        else seen.sse({"jsonrpc": "2.0", "id": server.all("tools/call")[0].id, "result": DONE})
+    )
+    async with server.connect() as c:
+        await trio.testing.wait_all_tasks_blocked()
+        await c.call_tool("x")
+    assert trio.current_time() > 2000
+
+
+# Batches
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("version", ["2025-03-26", "2025-06-18"])
+async def test_batches_are_taken_where_the_version_has_them(version: str, streaming: bool) -> None:
+    server = a_server(version)
+
+    def batch(seen: Seen) -> httpx2.Response:
+        messages: Any = [CHANGED, seen.answer(DONE), CHANGED]
+        return seen.sse(event(messages)) if streaming else seen.json(messages)
+
+    server.on["tools/call"] = batch
+    async with server.connect() as c:
+        if version == "2025-03-26":
+            await c.call_tool("x")
+            assert c.statistics().notifications == (1 if streaming else 2)
+        else:
+            with pytest.raises(trio_mcp.ProtocolError):
+                await c.call_tool("x")
+
+
+async def test_a_request_of_the_server_on_a_calls_stream_is_answered_while_the_call_goes_on() -> None:
+    server = a_server()
+    answered = trio.Event()
+
+    def take(seen: Seen) -> httpx2.Response:
+        assert seen.message == {"jsonrpc": "2.0", "id": "s1", "result": {}}
+        assert seen.headers["mcp-session-id"] == "session-1"
+        answered.set()
+        return seen.reply(status=202)
+
+    class Wait(httpx2.AsyncByteStream):
+        def __init__(self, seen: Seen) -> None:
+            self.seen = seen
+
+        async def __aiter__(self) -> Any:
+            yield event(request("s1", "ping"))
+            await answered.wait()
+            yield event(self.seen.answer(DONE))
+
+    server.on["answer"] = take
+    server.on["tools/call"] = lambda seen: httpx2.Response(
+        200, headers={"content-type": "text/event-stream"}, stream=Wait(seen)
+    )
+    async with server.connect() as c:
+        with trio.fail_after(5):
+            await c.call_tool("x")
+        assert c.statistics().server_requests == 1

@@ -1,0 +1,162 @@
+"""What the command line's words mean: `key=value`, `key:=json` and `Name: value`. Pure functions.
+
+`a=1` is a string, unless the tool's input schema says that `a` is something else. `a:=[1, 2]` is JSON,
+whatever the schema says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..errors import UsageError
+
+__all__ = [
+    "Argument",
+    "as_list",
+    "as_mapping",
+    "convert",
+    "kinds",
+    "parse_arguments",
+    "parse_headers",
+    "typed_arguments",
+]
+
+_FITS: Final[Mapping[str, Callable[[object], bool]]] = {
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "boolean": lambda value: isinstance(value, bool),
+    "array": lambda value: isinstance(value, list),
+    "object": lambda value: isinstance(value, dict),
+    "null": lambda value: value is None,
+}
+_YES_OR_NO: Final = {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a call, as it was typed."""
+
+    key: str
+    text: str
+    is_json: bool
+
+
+def parse_arguments(words: Iterable[str]) -> list[Argument]:
+    """`words` as arguments; what the texts mean is for `typed_arguments` to say.
+
+    Raises:
+        UsageError: a word that is neither `key=value` nor `key:=json`, or a key that comes twice.
+    """
+    found: dict[str, Argument] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        is_json = key.endswith(":")
+        key = key.removesuffix(":")
+        if not equals or not key:
+            raise UsageError(f"an argument is key=value or key:=json, not {word!r}")
+        if key in found:
+            raise UsageError(f"the argument {key!r} is given twice")
+        found[key] = Argument(key, text, is_json)
+    return list(found.values())
+
+
+def typed_arguments(arguments: Iterable[Argument], input_schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON object to call a tool with.
+
+    Args:
+        arguments: see `parse_arguments`.
+        input_schema: the tool's, which tells what `key=value` is converted to.
+
+    Raises:
+        UsageError: a text that is not JSON, or is not what the schema wants.
+    """
+    known = as_mapping(input_schema.get("properties"))
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        try:
+            if argument.is_json:
+                values[argument.key] = _parse_json(argument.text)
+            else:
+                values[argument.key] = convert(argument.text, kinds(known.get(argument.key), input_schema))
+        except ValueError as exc:
+            raise UsageError(f"the argument {argument.key!r}: {exc}") from exc
+    return values
+
+
+def convert(text: str, wanted: frozenset[str]) -> Any:
+    """`text` as a value of one of the JSON types `wanted`; where a string is one of them, it stays one.
+
+    Raises:
+        ValueError: it is none of them; the message says so in a few words.
+    """
+    if "string" in wanted or not wanted & _FITS.keys():
+        return text
+    if "boolean" in wanted and text.strip().lower() in _YES_OR_NO:
+        return _YES_OR_NO[text.strip().lower()]
+    try:
+        value = _parse_json(text)
+    except ValueError:
+        value = text
+    if not any(_FITS[kind](value) for kind in wanted & _FITS.keys()):
+        raise ValueError(f"{text!r} is not of type {' or '.join(sorted(wanted))}")
+    return value
+
+
+def kinds(schema: object, root: Mapping[str, Any], _seen: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The JSON types that `schema` allows; empty if it does not say.
+
+    It follows `anyOf`, `oneOf` and references into `$defs` of `root`: what code generators write for an
+    optional value or an enumeration.
+    """
+    if not isinstance(schema, Mapping):
+        return frozenset()
+    named = schema.get("type")
+    if named is not None:
+        return frozenset(str(each) for each in (named if isinstance(named, list) else [named]))
+    reference = schema.get("$ref")
+    # A schema may refer to itself, so each reference is followed once.
+    if isinstance(reference, str) and reference not in _seen:
+        definitions = as_mapping(root.get("$defs"))
+        return kinds(definitions.get(reference.removeprefix("#/$defs/")), root, _seen | {reference})
+    choices = as_list(schema.get("anyOf", schema.get("oneOf")))
+    return frozenset().union(*(kinds(each, root, _seen) for each in choices))
+
+
+def parse_headers(words: Iterable[str]) -> dict[str, str]:
+    """`Name: value` words as headers.
+
+    Raises:
+        UsageError: a word without a colon. It is not shown, as it may be a secret.
+    """
+    headers: dict[str, str] = {}
+    for number, word in enumerate(words, 1):
+        name, colon, value = word.partition(":")
+        if not colon or not name.strip():
+            raise UsageError(f"a header is given as 'Name: value'; number {number} is not")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """`value` if it is a JSON object, else an empty one: a schema of a server may be anything."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def as_list(value: object) -> list[Any]:
+    """`value` if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def _parse_json(text: str) -> Any:
+    """JSON, and nothing beyond it: Python's `NaN` and `Infinity` are not (RFC 8259, section 6)."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{text!r} is not JSON") from None

@@ -1,0 +1,104 @@
+"""Input rounds: a modern server's questions come as a result, and the answers go with the next request.
+
+26/basic/patterns/mrtr (SEP-2322). The callbacks are those that answer a legacy server's requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+
+from .callbacks import Caller, RequestContext
+from .errors import InputRefused, MCPError, ProtocolError
+from .protocol.wire import JSONObject
+from .server_requests import ServerRequests
+from .supervision import open_flat_nursery
+from .transports.base import in_callback
+
+__all__ = ["InputRounds"]
+
+_METHODS: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+_MAX_ROUNDS: Final = 10
+# A result that brings a state and no question asks to come back: soon, but not at once.
+_FIRST_DELAY: Final = 0.05
+_LONGEST_DELAY: Final = 0.25
+
+
+class InputRounds:
+    """Takes one connection's requests through as many rounds as their server wants.
+
+    Args:
+        requests: answers the server's questions.
+        caller: what a callback may call back into.
+    """
+
+    def __init__(self, requests: ServerRequests, caller: Caller) -> None:
+        self._requests = requests
+        self._caller = caller
+
+    async def run(
+        self, ask: Callable[[JSONObject], Awaitable[JSONObject]], method: str, params: JSONObject
+    ) -> JSONObject:
+        """`ask(params)`, again with the answers for as long as the result is `input_required`.
+
+        What a round answered goes into the next request and into no other.
+
+        Raises:
+            InputRefused: a question was refused, or the client never offered to answer it.
+            ProtocolError: the questions are malformed, or do not end.
+            Exception: what a callback raised.
+        """
+        result = await ask(params)
+        delay = _FIRST_DELAY
+        for _ in range(_MAX_ROUNDS):
+            if result.get("resultType") != "input_required" or method not in _METHODS:
+                return result
+            answers: dict[str, Any] = {}
+            if questions := _questions(result):
+                answers["inputResponses"] = await self._answer(questions)
+            else:
+                await trio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_DELAY)
+            if result.get("requestState") is not None:
+                answers["requestState"] = result["requestState"]
+            result = await ask({**params, **answers})
+        raise ProtocolError(f"the server asked for input more than {_MAX_ROUNDS} times in one call")
+
+    async def _answer(self, questions: dict[str, Any]) -> dict[str, JSONObject]:
+        """The answers to all questions of one round, which are asked at the same time."""
+        answers: dict[str, JSONObject] = {}
+
+        async def answer(key: str, question: Any) -> None:
+            in_callback.set(True)
+            method, params = question.get("method"), question.get("params")
+            context = RequestContext(
+                session=self._caller, request_id=key, meta=params.get("_meta") if params else None
+            )
+            try:
+                answers[key] = await self._requests.answer(method, params, context)
+            except MCPError as exc:
+                # There is no error to send in this pattern: the call ends here.
+                raise InputRefused(
+                    f"the server needs an answer to {method}, which was refused: {exc.message}"
+                ) from exc
+
+        async with open_flat_nursery() as nursery:
+            for key, question in questions.items():
+                nursery.start_soon(answer, key, question)
+        return answers
+
+
+def _questions(result: JSONObject) -> dict[str, Any]:
+    questions = result.get("inputRequests")
+    if questions is None and isinstance(result.get("requestState"), str):
+        return {}
+    if not isinstance(questions, dict) or not all(
+        isinstance(question, dict)
+        and isinstance(question.get("method"), str)
+        and isinstance(question.get("params"), dict | None)
+        for question in questions.values()
+    ):
+        raise ProtocolError("the server asks for input, but not in the way of the protocol")
+    return questions
