@@ -107,7 +107,7 @@ class Connector(Methods):
     ) -> bool | None:
         block, self._block = self._block, None
         assert block is not None
-        return await block.__aexit__(exc_type, exc, traceback)
+        return await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its own business
 
     @asynccontextmanager
     async def _lifetime(self) -> AsyncGenerator[None]:
@@ -152,7 +152,9 @@ class Connector(Methods):
                 with trio.CancelScope(shield=True):
                     await session.close()
 
-    async def run(self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(  # noqa: ASYNC114
+        self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Be open until `aclose` is called: a task for `await nursery.start(connector.run)`."""
         self._leave, self._left = trio.Event(), (left := trio.Event())
         try:

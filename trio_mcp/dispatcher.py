@@ -28,7 +28,7 @@ __all__ = ["Dispatcher", "Progress"]
 T = TypeVar("T")
 Progress: TypeAlias = tuple[float, float | None, str | None]
 
-logger = logging.getLogger("trio_mcp")
+logger: Final = logging.getLogger("trio_mcp")
 
 _MAILBOX_CAPACITY: Final = 1000
 _MAX_CALLBACKS: Final = 100
@@ -60,9 +60,9 @@ class Dispatcher:
         supervisor: Supervisor,
         statistics: Statistics,
     ) -> None:
-        self.requests = ServerRequests(callbacks)
+        self.requests: ServerRequests = ServerRequests(callbacks)
         self.version: str | None = None
-        self.caller = caller
+        self.caller: Caller = caller
         self._deliver = deliver
         self._supervisor = supervisor
         self._statistics = statistics

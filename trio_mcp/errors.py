@@ -131,7 +131,7 @@ class HTTPStatusError(TransportError):
     def __init__(self, message: str, *, status_code: int, headers: Mapping[str, str]) -> None:
         super().__init__(message)
         self.status_code = status_code
-        self.headers = dict(headers)
+        self.headers: dict[str, str] = dict(headers)
 
     @property
     def retry_after(self) -> float | None:

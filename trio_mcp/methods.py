@@ -232,7 +232,7 @@ class Methods(ABC):
     async def _all_pages(
         self, page_at: Callable[[str | None], Awaitable[Page]], items: Callable[[Page], list[T]]
     ) -> list[T]:
-        # Cursors are opaque: only an absent one ends the list, and "" does not (26/server/utilities/pagination).
+        # Only an absent cursor ends the list, and "" does not (26/server/utilities/pagination).
         found: list[T] = []
         seen: set[str] = set()
         cursor: str | None = None

@@ -69,7 +69,7 @@ class Session:
         connect_timeout: float,
         server: str,
     ) -> None:
-        self.transport = transport
+        self.transport: Transport = transport
         self.log_level: types.LoggingLevel | None = None
         self._dispatcher = dispatcher
         self._supervisor = supervisor
@@ -87,7 +87,8 @@ class Session:
         self._envelope: Mapping[str, Any] = {}
         self._renewal: _Renewal | None = None
         self._in_flight: set[trio.CancelScope] = set()
-        self.closed = False
+        self._idle = trio.Event()
+        self.closed: bool = False
 
     def _next_id(self) -> RequestId:
         return next(self._ids)
@@ -129,8 +130,8 @@ class Session:
         self.closed = True
         for scope in self._in_flight:
             scope.cancel(reason="the connector was closed")
-        while self._in_flight:  # they leave at once: cancelling never waits for the peer
-            await trio.lowlevel.checkpoint()
+        if self._in_flight:  # they leave at once: cancelling never waits for the peer
+            await self._idle.wait()
 
     # Requests
 
@@ -201,6 +202,8 @@ class Session:
                     return await self.transport.request(message)
                 finally:
                     self._in_flight.remove(scope)
+                    if self.closed and not self._in_flight:
+                        self._idle.set()
         raise NotConnected("the connector was closed while the call was in flight")
 
     @asynccontextmanager
@@ -211,7 +214,8 @@ class Session:
             await callback(*progress)
 
         async with open_flat_nursery() as nursery:
-            nursery.start_soon(self._dispatcher.watch_progress(token).serve, report)
+            # It reads from a mailbox that is there already: nothing is lost before it runs.
+            nursery.start_soon(self._dispatcher.watch_progress(token).serve, report)  # noqa: ASYNC113
             try:
                 yield
             finally:

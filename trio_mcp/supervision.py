@@ -27,7 +27,7 @@ from .errors import InternalError
 __all__ = ["FlatNursery", "Supervisor", "open_flat_nursery", "open_supervisor"]
 
 Ts = TypeVarTuple("Ts")
-logger = logging.getLogger("trio_mcp")
+logger: Final = logging.getLogger("trio_mcp")
 
 _OVERRIDING: Final = (KeyboardInterrupt, SystemExit)
 
@@ -82,7 +82,7 @@ async def open_flat_nursery() -> AsyncGenerator[FlatNursery]:
                 body = exc
                 raise
         return
-    except BaseException as exc:
+    except BaseException as exc:  # noqa: ASYNC103 - raised below, where it takes no context from here
         raised = exc
     chosen = _choose(body, flat.failures, raised)
     context = chosen.__context__

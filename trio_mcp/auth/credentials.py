@@ -15,7 +15,7 @@ import httpx2
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx  # noqa: ASYNC127 - for those who hold its objects
 
 __all__ = ["AuthOption", "BearerToken", "resolve_auth"]
 

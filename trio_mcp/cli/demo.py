@@ -168,9 +168,11 @@ async def _cancel(c: Connector, show: _Show) -> None:
         await c.call_tool("wait", {"seconds": 60})
     show.line(f"left after {trio.current_time() - began:.2f} s")
     # The caller has not waited for the server to be told, so ask until it knows.
+    count = "0"
     with trio.move_on_after(5):
-        while (count := _text(await c.call_tool("cancelled_calls"))) == "0":
+        while count == "0":
             await trio.sleep(0.02)
+            count = _text(await c.call_tool("cancelled_calls"))
     show.line(f"calls that the server saw cancelled: {count}")
 
 

@@ -13,7 +13,8 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import anyio
@@ -39,6 +40,15 @@ def build_server() -> MCPServer[Any]:
     server: MCPServer[Any] = MCPServer("trio_mcp demo", log_level="CRITICAL")
     cancelled = 0
 
+    @contextmanager
+    def counting() -> Generator[None]:
+        nonlocal cancelled
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            cancelled += 1
+            raise
+
     @server.tool()
     def add(a: int, b: int) -> int:
         """Add two whole numbers."""
@@ -47,25 +57,22 @@ def build_server() -> MCPServer[Any]:
     @server.tool()
     async def wait(seconds: float) -> str:
         """Answer after some seconds."""
-        nonlocal cancelled
-        try:
+        with counting():
             await anyio.sleep(seconds)
-        except anyio.get_cancelled_exc_class():
-            cancelled += 1
-            raise
         return f"waited {seconds:g} s"
 
     @server.tool()
     def cancelled_calls() -> int:
-        """How many calls of `wait` were cancelled."""
+        """How many calls this server saw cancelled."""
         return cancelled
 
     @server.tool()
     async def copy_files(ctx: Context, files: int = 20, pause: float = 0.05) -> str:
         """Pretend to copy files, and report the progress."""
-        for number in range(1, files + 1):
-            await anyio.sleep(pause)
-            await ctx.report_progress(number, files, f"file {number}")
+        with counting():
+            for number in range(1, files + 1):
+                await anyio.sleep(pause)
+                await ctx.report_progress(number, files, f"file {number}")
         with warnings.catch_warnings():
             # Deprecated in 2026-07-28, yet what servers have: the command line shows it.
             warnings.simplefilter("ignore", MCPDeprecationWarning)

@@ -7,6 +7,7 @@ shown instead of obeyed. Piped output is plain, unwrapped and complete.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -174,17 +175,21 @@ class ProgressView:
 
     async def report(self, progress: float, total: float | None, message: str | None) -> None:
         """A `progress_callback` for `Connector.call_tool`."""
+        if not math.isfinite(progress):
+            return
+        total = total if total is not None and math.isfinite(total) else None
         text = one_line(message or "")
         if not self._console.is_terminal:
             of = "" if total is None else f"/{total:g}"
             print_text(self._console, f"{self._indent}progress: {progress:g}{of} {text}".rstrip())
             return
+        first = self._task is None
         if self._task is None:
-            self._task = self._bar.add_task("", total=None)
+            self._task = self._bar.add_task("")
+        description = self._indent + text
+        self._bar.update(self._task, completed=progress, total=total, description=description, refresh=True)
+        if first:  # not each time: while the bar is paused, reports do not draw
             self._bar.start()
-        self._bar.update(
-            self._task, completed=progress, total=total, description=self._indent + text, refresh=True
-        )
 
     @contextmanager
     def paused(self) -> Generator[None]:

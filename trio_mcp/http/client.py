@@ -41,13 +41,13 @@ class HttpResponse:
     """
 
     def __init__(self, response: httpx2.Response, silence: float, max_size: int) -> None:
-        self.status = response.status_code
-        self.headers = response.headers
+        self.status: int = response.status_code
+        self.headers: httpx2.Headers = response.headers
         self._response = response
         self._chunks = response.aiter_bytes()
         self._silence = silence
         self._max_size = max_size
-        self.ended = False
+        self.ended: bool = False
 
     @property
     def request_headers(self) -> Mapping[str, str]:
@@ -122,7 +122,7 @@ class HttpResponse:
                 while read < _DRAIN_BYTES and (chunk := await self.receive()):
                     read += len(chunk)
         finally:
-            await self.abandon()
+            await self.abandon()  # noqa: ASYNC102 - shielded, and never waits
 
     async def abandon(self) -> None:
         """Let go at once; the connection is closed if the body was not at its end.
@@ -200,7 +200,7 @@ class HttpClient:
         try:
             yield response
         except BaseException:
-            await response.abandon()
+            await response.abandon()  # noqa: ASYNC102 - shielded, and never waits
             raise
         if not response.ended:
             self._spawn(response.drain)

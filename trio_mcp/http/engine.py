@@ -19,7 +19,7 @@ import trio
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx  # noqa: ASYNC127 - for those who hold its objects
 
 __all__ = ["HttpClientOption", "Verify", "check_http_client", "open_engine", "ssl_context"]
 

@@ -48,7 +48,7 @@ class SSEDecoder:
     """
 
     def __init__(self, max_event_size: int) -> None:
-        self.last_event_id = ""
+        self.last_event_id: str = ""
         self.retry: float | None = None
         self._max_event_size = max_event_size
         self._line: list[bytes] = []  # pieces of the line that has not ended yet

@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from ..errors import MCPError, ProtocolError
 from ..protocol.wire import (
@@ -23,7 +23,7 @@ from ..supervision import Supervisor
 
 __all__ = ["Inbox", "OneWay", "Transport", "TransportName", "in_callback"]
 
-logger = logging.getLogger("trio_mcp")
+logger: Final = logging.getLogger("trio_mcp")
 
 TransportName: TypeAlias = Literal["streamable-http", "sse", "websocket", "stdio", "memory"]
 Inbox: TypeAlias = Callable[[Incoming], None]

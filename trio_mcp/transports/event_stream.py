@@ -38,7 +38,7 @@ class StreamCursor:
     """
 
     def __init__(self, rng: random.Random) -> None:
-        self.last_event_id = ""
+        self.last_event_id: str = ""
         self._rng = rng
         self._retry: float | None = None
         self._fruitless = 0
