@@ -201,7 +201,7 @@ class Negotiator:
             raise VersionMismatch(_mismatch(self._pinned, version))
         self._transport.adopt(version)
         await self._transport.notify(Notification("notifications/initialized"))
-        self._transport.start()
+        await self._transport.start()
         return Negotiated(version, result.server_info, result.capabilities, result.instructions)
 
 

@@ -284,6 +284,31 @@ async def test_a_get_stream_follows_the_new_session(autojump_clock: trio.testing
     assert new.headers["mcp-session-id"] == "session-2"
 
 
+async def test_the_first_call_does_not_overtake_the_get_stream() -> None:
+    server = a_server()
+
+    async def slowly(seen: Seen) -> httpx2.Response:
+        for _ in range(20):
+            await trio.lowlevel.checkpoint()
+        server.on["tools/call"] = lambda seen: seen.result(DONE)
+        return seen.sse(HANG)
+
+    server.on["tools/call"] = lambda seen: seen.reply(status=500)
+    server.on["GET"] = slowly
+    async with server.connect() as c:
+        await c.call_tool("x")
+
+
+async def test_a_get_stream_whose_headers_are_held_back_delays_the_block_by_a_moment_only(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server()
+    server.on["GET"] = hang
+    async with server.connect() as c:
+        assert trio.current_time() == pytest.approx(0.5)
+        await c.call_tool("x")
+
+
 # Streams that carry an answer
 
 

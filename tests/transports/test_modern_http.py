@@ -263,7 +263,7 @@ async def test_a_cancelled_call_returns_at_once_and_the_server_sees_its_stream_c
     server = a_server()
     server.on["tools/call"] = lambda seen: seen.sse(progress(1, 1), HANG) if streaming else seen.json(None)
     if not streaming:
-        server.on["tools/call"] = lambda seen: trio.sleep_forever()  # type: ignore[return-value]
+        server.on["tools/call"] = lambda seen: trio.sleep_forever()
     async with server.connect() as c:
         with trio.move_on_after(0.5) as scope:
             await c.call_tool("x")
@@ -288,7 +288,7 @@ async def test_a_slow_tool_is_not_a_timeout_but_silence_is(autojump_clock: trio.
     with pytest.raises(trio_mcp.Stalled, match="silent for 30 s") as caught:
         await call(server, timeout=5, sse_read_timeout=30)
     assert isinstance(caught.value, trio.TooSlowError)
-    server.on["tools/call"] = lambda seen: trio.sleep_forever()  # type: ignore[return-value]
+    server.on["tools/call"] = lambda seen: trio.sleep_forever()
     with pytest.raises(trio_mcp.Stalled, match="did not answer for 30 s"):
         await call(server, timeout=5, sse_read_timeout=30)
 

@@ -103,7 +103,7 @@ def call(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The tool.")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[key=value | key:=json]...", help="What to call it with."),
+        typer.Argument(metavar="key=value|key:=json", help="What to call it with."),
     ] = None,
     header: Header = None,
     token: Token = None,
@@ -112,8 +112,9 @@ def call(
 ) -> None:
     """Call a tool and print its result.
 
-    key=value is a string, or what the tool's input schema says; key:=json is JSON. Ctrl-C cancels the call,
-    at the server too. The exit code is 1 if the tool failed.
+    key=value is a string, or what the tool's input schema says; key:=json is JSON.
+
+    Ctrl-C cancels the call, at the server too. The exit code is 1 if the tool failed.
     """
 
     async def main() -> int:
@@ -181,7 +182,7 @@ def _run(main: Callable[[], Awaitable[int]]) -> NoReturn:
     """Run `main` on Trio and exit with its code, or with that of what it raised."""
     try:
         code = trio.run(main)
-    except BaseException as exc:
+    except (ConnectorError, KeyboardInterrupt, BaseExceptionGroup) as exc:
         reason = _reason(exc)
         found = next((code for kind, code in _EXIT_CODES if isinstance(reason, kind)), None)
         if found is None:

@@ -188,7 +188,7 @@ def _parse(text: str, field: Mapping[str, Any], choices: Mapping[str, str]) -> V
             raise ValueError(f"{each!r} is none of {', '.join(choices)}")
     for kind, lowest, highest, unit in _LIMITS:
         if isinstance(value, kind):
-            size = value if isinstance(value, int | float) else len(value)
+            size: Any = len(value) if isinstance(value, str | list) else value
             low, high = _number(field.get(lowest)), _number(field.get(highest))
             if low is not None and size < low:
                 raise ValueError(f"at least {low}{unit}, please")

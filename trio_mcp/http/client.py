@@ -106,7 +106,7 @@ class HttpResponse:
         for name in _SECRET_HEADERS:
             value = self.request_headers.get(name)
             if value:
-                for secret in {value, value.rpartition(" ")[2]}:
+                for secret in (value.rpartition(" ")[2], value):
                     text = text.replace(secret, "[secret]")
         text = " ".join(text.split())
         return text if len(text) <= _EXCERPT_BYTES else text[:_EXCERPT_BYTES] + "…"

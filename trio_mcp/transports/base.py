@@ -75,7 +75,7 @@ class Transport(ABC):
         """From now on the connection speaks `version`; None: a new handshake begins."""
 
     @abstractmethod
-    def start(self) -> None:
+    async def start(self) -> None:
         """The handshake is done: begin to listen for what the server sends of its own accord."""
 
     @abstractmethod

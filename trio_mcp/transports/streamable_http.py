@@ -43,6 +43,7 @@ __all__ = ["StreamableHttp"]
 _JSON: Final = "application/json"
 _SSE: Final = "text/event-stream"
 _POST_HEADERS: Final = {"accept": f"{_JSON}, {_SSE}", "content-type": _JSON}
+_LISTEN_PATIENCE: Final = 0.5
 # A handshake is what calls wait for: it must not wait for a place among them.
 _UNQUEUED: Final = frozenset({"initialize", "server/discover"})
 
@@ -92,11 +93,15 @@ class StreamableHttp(Transport):
         if version is None:
             self._session_id = None
 
-    def start(self) -> None:
-        if self._version is not None and not is_modern(self._version):
-            self._listening.cancel(reason="a new session begins")
-            self._listening = trio.CancelScope()
-            self._supervisor.services.start_soon(self._listen, self._listening)
+    async def start(self) -> None:
+        self._listening.cancel(reason="a new session begins")
+        self._listening = trio.CancelScope()
+        settled = trio.Event()
+        self._supervisor.services.start_soon(self._listen, self._listening, settled)
+        # A request that the server sends when nobody listens is lost, so the first call must not overtake
+        # the GET; but a server that holds its headers back until it has something to say is not waited for.
+        with trio.move_on_after(_LISTEN_PATIENCE):
+            await settled.wait()
 
     async def request(self, message: Request) -> Response:
         body = encode(message)
@@ -259,23 +264,25 @@ class StreamableHttp(Transport):
 
     # The GET stream
 
-    async def _listen(self, scope: trio.CancelScope) -> None:
+    async def _listen(self, scope: trio.CancelScope, settled: trio.Event) -> None:
         """Hear what the server sends of its own accord, for as long as it offers that.
 
-        The stream is optional: whatever becomes of it, calls go on.
+        The stream is optional: whatever becomes of it, calls go on. `settled` is set when it is open, or
+        when it is known that it will not be.
         """
         cursor = StreamCursor(self._rng)
         with scope:
-            while await self._listen_once(cursor) and await cursor.pause():
+            while await self._listen_once(cursor, settled) and await cursor.pause():
                 self._statistics.stream_reconnects += 1
         logger.debug("the server's GET stream has ended")
 
-    async def _listen_once(self, cursor: StreamCursor) -> bool:
+    async def _listen_once(self, cursor: StreamCursor, settled: trio.Event) -> bool:
         """Follow the stream until it ends; True if it may be opened again."""
         try:
             async with self._http.exchange(
                 "GET", self._url, self._stream_headers(cursor), silence=self._silence
             ) as response:
+                settled.set()
                 if response.status != 200 or response.content_type != _SSE:
                     return _is_outage(response.status)
                 await read_messages(
@@ -283,6 +290,8 @@ class StreamableHttp(Transport):
                 )
         except Exception as exc:
             logger.debug("the server's GET stream broke: %r", exc)
+        finally:
+            settled.set()
         return True
 
     def _overhear(self, received: Message) -> None:

@@ -1,0 +1,145 @@
+"""The client that the official conformance suite examines: one process is one scenario.
+
+    MCP_CONFORMANCE_SCENARIO=tools_call python tests/conformance/client.py http://localhost:3000
+
+The suite starts a mock server, then this command with the server's URL as its last argument and the
+scenario's name in the environment (`run.py` starts the suite). It watches what reaches its server. So a
+scenario here is only what a user of the library would write; what is checked is the library's own doing.
+Nothing pins a protocol version: finding it out is a part of what is examined.
+
+An error ends the process with its traceback on stderr and the exit code 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import mcp_types as types
+import trio
+
+from trio_mcp import RequestContext, open_connector
+
+Scenario: TypeAlias = Callable[[str], Awaitable[None]]
+
+DEADLINE: Final = 20.0
+"""Seconds for a scenario: less than the suite's 30, so that a traceback tells where a client hangs."""
+
+
+async def call_first_tool(url: str) -> None:
+    """List the tools and call the first one: what most scenarios want, and all that we do not know."""
+    async with open_connector(url) as c:
+        for tool in (await c.list_tools())[:1]:
+            await c.call_tool(tool.name, {"a": 2, "b": 3})
+
+
+async def call_every_tool(url: str) -> None:
+    """Call all tools that the library lets through: those it should have refused must not be among them."""
+    async with open_connector(url) as c:
+        for tool in await c.list_tools():
+            names = tool.input_schema.get("properties", {})
+            await c.call_tool(tool.name, dict.fromkeys(names, "value"))
+
+
+async def list_tools(url: str) -> None:
+    """List the tools, and do nothing with them: for a server that answers no calls."""
+    async with open_connector(url) as c:
+        await c.list_tools()
+
+
+async def visit_everything(url: str) -> None:
+    """Use tools, resources and prompts: each method has headers of its own."""
+    async with open_connector(url) as c:
+        for tool in await c.list_tools():
+            await c.call_tool(tool.name)
+        for resource in await c.list_resources():
+            await c.read_resource(resource.uri)
+        for prompt in await c.list_prompts():
+            await c.get_prompt(prompt.name)
+
+
+async def declare_capabilities(url: str) -> None:
+    """Give a callback for everything a server may ask for, so that all capabilities are declared."""
+    async with open_connector(
+        url, sampling_callback=refuse_to_sample, elicitation_callback=accept_nothing, roots=[]
+    ) as c:
+        await c.list_tools()
+
+
+async def accept_defaults(url: str) -> None:
+    """Accept a form and fill in nothing: the library sends the defaults of its fields."""
+    async with open_connector(url, elicitation_callback=accept_nothing) as c:
+        await c.call_tool("test_client_elicitation_defaults")
+
+
+async def lose_the_stream(url: str) -> None:
+    """Call a tool whose stream ends before the answer: the library comes back for it."""
+    async with open_connector(url) as c:
+        await c.call_tool("test_reconnection")
+
+
+async def echo_schema(url: str) -> None:
+    """Send a tool's input schema back as the library gave it to us: no keyword of it may be lost."""
+    async with open_connector(url) as c:
+        tools = {tool.name: tool for tool in await c.list_tools()}
+        schema = tools["json_schema_2020_12_tool"].input_schema
+        await c.call_tool("json_schema_echo", {"schema": schema})
+
+
+async def replay_calls(url: str) -> None:
+    """List the tools, then make the calls that the suite asks for."""
+    context: Mapping[str, Any] = json.loads(os.environ["MCP_CONFORMANCE_CONTEXT"])
+    async with open_connector(url) as c:
+        await c.list_tools()
+        for call in context["toolCalls"]:
+            await c.call_tool(call["name"], call["arguments"])
+
+
+async def answer_rounds(url: str) -> None:
+    """Call tools that ask back before they answer, and tools that do not."""
+    async with open_connector(url, elicitation_callback=confirm) as c:
+        for tool in await c.list_tools():
+            await c.call_tool(tool.name)
+
+
+async def accept_nothing(context: RequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+    return types.ElicitResult(action="accept", content={})
+
+
+async def confirm(context: RequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+    return types.ElicitResult(action="accept", content={"confirmed": True})
+
+
+async def refuse_to_sample(
+    context: RequestContext, params: types.CreateMessageRequestParams
+) -> types.ErrorData:
+    return types.ErrorData(code=types.INVALID_REQUEST, message="this client has no model")
+
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "elicitation-sep1034-client-defaults": accept_defaults,
+    "http-custom-headers": replay_calls,
+    "http-invalid-tool-headers": call_every_tool,
+    "http-standard-headers": visit_everything,
+    "json-schema-2020-12-preservation": echo_schema,
+    "json-schema-ref-no-deref": list_tools,
+    "request-metadata": declare_capabilities,
+    "sep-2322-client-request-state": answer_rounds,
+    "sse-retry": lose_the_stream,
+}
+"""The scenarios that want something else than `call_first_tool`."""
+
+
+async def main(url: str) -> None:
+    scenario = SCENARIOS.get(os.environ.get("MCP_CONFORMANCE_SCENARIO", ""), call_first_tool)
+    with trio.fail_after(DEADLINE):
+        await scenario(url)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: client.py URL")
+    trio.run(main, sys.argv[-1])
