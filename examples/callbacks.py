@@ -1,6 +1,9 @@
-"""Answer a server's questions, watch its progress, cancel a call. Run: python examples/callbacks.py URL
+"""Answer a server's questions, watch a call's progress, cancel a call.
 
-Works with the server of the demo: python -m trio_mcp.cli.demo_server
+Start the demo's server, which prints its URL, and give that URL to this program:
+
+    python -m trio_mcp.cli.demo_server
+    python examples/callbacks.py http://127.0.0.1:PORT/mcp
 """
 
 import sys
@@ -13,34 +16,20 @@ from trio_mcp import RequestContext, open_connector
 
 async def answer(context: RequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
     print("the server asks:", params.message)
-    return types.ElicitResult(action="accept", content={})  # the form's own defaults are filled in
+    return types.ElicitResult(action="accept", content={"name": "Ada"})  # the form's defaults are filled in
 
 
 async def show(progress: float, total: float | None, message: str | None) -> None:
-    print(f"{progress:g} of {total or '?'}", message or "")
+    print(f"{progress:g} of {total}: {message}")
 
 
 async def main(url: str) -> None:
-    async with open_connector(url, elicitation_callback=answer) as c:
-        names = {tool.name for tool in await c.list_tools()}
-        print("tools:", ", ".join(sorted(names)))
-        async with trio.open_nursery() as nursery:
-            for name in names:
-                nursery.start_soon(call, c, name)
-
-
-async def call(c: object, name: str) -> None:
-    from trio_mcp import Connector, MCPError
-
-    assert isinstance(c, Connector)
-    with trio.move_on_after(2) as scope:
-        try:
-            result = await c.call_tool(name, progress_callback=show)
-            print(name, "->", result.content)
-        except MCPError as exc:
-            print(name, "->", exc)
-    if scope.cancelled_caught:
-        print(name, "-> took longer than two seconds, and was cancelled at the server")
+    async with open_connector(url, elicitation_callback=answer, protocol_version="2025-11-25") as c:
+        print(await c.call_tool("copy_files", {"files": 3, "pause": 0.1}, progress_callback=show))
+        print(await c.call_tool("book_table"))
+        with trio.move_on_after(0.5):
+            await c.call_tool("wait", {"seconds": 60})
+        print(await c.call_tool("cancelled_calls"))
 
 
 if __name__ == "__main__":
