@@ -116,11 +116,14 @@ class Callbacks:
     def _elicitation(self, version: str) -> types.ElicitationCapability | None:
         if self.elicitation is None or not has_elicitation(version):
             return None
-        if version == "2025-06-18":  # it had forms only, and no name for them
-            return types.ElicitationCapability()
-        return self.elicitation_capabilities or types.ElicitationCapability(
+        declared = self.elicitation_capabilities or types.ElicitationCapability(
             form=types.FormElicitationCapability(), url=types.UrlElicitationCapability()
         )
+        if version != "2025-06-18":
+            return declared
+        # It had forms only, and no name for them; an empty declaration means them in every version.
+        forms = declared.form is not None or declared.url is None
+        return types.ElicitationCapability() if forms else None
 
     def _roots(self, version: str) -> types.RootsCapability | None:
         if self.list_roots is None:

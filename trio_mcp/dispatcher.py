@@ -7,6 +7,7 @@ queue, one mailbox for each kind of callback; the progress of a call goes to tha
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias, TypeVar, get_args
 
@@ -208,4 +209,7 @@ def _progress(params: Any) -> Progress:
         or not isinstance(message, str | None)
     ):
         raise TypeError
-    return float(progress), None if total is None else float(total), message
+    numbers = float(progress), None if total is None else float(total)
+    if not all(map(math.isfinite, filter(None, numbers))):
+        raise ValueError  # 1e999 is JSON, but no progress
+    return *numbers, message

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import mcp_types as types
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from .callbacks import Callbacks, RequestContext
 from .errors import MCPError, UsageError
@@ -22,16 +22,22 @@ __all__ = ["ServerRequests"]
 R = TypeVar("R", bound=types.Result)
 P = TypeVar("P", bound=BaseModel)
 
-_ELICITATION: Final[TypeAdapter[types.ElicitRequestFormParams | types.ElicitRequestURLParams]] = TypeAdapter(
-    types.ElicitRequestParams
-)
+_ELICITATIONS: Final[Mapping[object, type[types.ElicitRequestFormParams | types.ElicitRequestURLParams]]] = {
+    "form": types.ElicitRequestFormParams,
+    "url": types.ElicitRequestURLParams,
+}
 _SAMPLED: Final = (types.CreateMessageResult, types.CreateMessageResultWithTools)
 
 
 class ServerRequests:
-    """Answers the server's requests through the user's callbacks."""
+    """Answers the server's requests through the user's callbacks.
+
+    Attributes:
+        declared: what the server was told that it may ask for; it gets nothing beyond that.
+    """
 
     def __init__(self, callbacks: Callbacks) -> None:
+        self.declared: types.ClientCapabilities = types.ClientCapabilities()
         self._callbacks = callbacks
         self._answers: Mapping[str, Callable[[RequestContext, JSONObject], Awaitable[JSONObject]]] = {
             "sampling/createMessage": self._sample,
@@ -52,24 +58,27 @@ class ServerRequests:
         return await answer(context, params or {})
 
     async def _sample(self, context: RequestContext, raw: JSONObject) -> JSONObject:
-        callback = self._callbacks.sampling
-        if callback is None:
+        callback, declared = self._callbacks.sampling, self.declared.sampling
+        if callback is None or declared is None:
             raise MCPError(METHOD_NOT_FOUND, "this client does not offer sampling")
         params = _parse(types.CreateMessageRequestParams.model_validate, raw)
-        declared = self._callbacks.sampling_capabilities
-        if (params.tools or params.tool_choice) and (declared is None or declared.tools is None):
+        if (params.tools or params.tool_choice) and declared.tools is None:
             raise MCPError(INVALID_PARAMS, "this client has not declared sampling.tools")
         _check_tool_messages(params.messages)
         return _result(await callback(context, params), _SAMPLED, "sampling_callback")
 
     async def _elicit(self, context: RequestContext, raw: JSONObject) -> JSONObject:
-        callback = self._callbacks.elicitation
-        if callback is None:
+        callback, declared = self._callbacks.elicitation, self.declared.elicitation
+        if callback is None or declared is None:
             raise MCPError(METHOD_NOT_FOUND, "this client does not offer elicitation")
         # An absent mode is a form (2511/client/elicitation).
-        params = _parse(_ELICITATION.validate_python, {"mode": "form", **raw})
-        declared = self._callbacks.elicitation_capabilities
-        if declared is not None and getattr(declared, params.mode) is None:
+        kind = _ELICITATIONS.get(raw.get("mode", "form"))
+        if kind is None:
+            raise MCPError(INVALID_PARAMS, f"invalid params: mode: no elicitation is known by {raw['mode']!r}")
+        params = _parse(kind.model_validate, raw)
+        # Nothing declared but the capability itself means forms only (2511/client/elicitation).
+        modes = {"form": declared.form or declared.url is None, "url": declared.url}
+        if not modes[params.mode]:
             raise MCPError(INVALID_PARAMS, f"this client has not declared elicitation by {params.mode}")
         answer = await callback(context, params)
         if isinstance(answer, types.ElicitResult):
@@ -78,7 +87,7 @@ class ServerRequests:
 
     async def _list_roots(self, context: RequestContext, raw: JSONObject) -> JSONObject:
         callback = self._callbacks.list_roots
-        if callback is None:
+        if callback is None or self.declared.roots is None:
             raise MCPError(METHOD_NOT_FOUND, "this client has no roots")
         return _result(await callback(context), (types.ListRootsResult,), "list_roots_callback")
 

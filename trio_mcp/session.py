@@ -122,7 +122,7 @@ class Session:
     def _adopt(self, negotiated: Negotiated) -> None:
         self._negotiated = negotiated
         version = self._dispatcher.version = negotiated.version
-        capabilities = self._callbacks.capabilities(version)
+        capabilities = self._dispatcher.requests.declared = self._callbacks.capabilities(version)
         self._envelope = envelope(version, self._client_info, capabilities) if is_modern(version) else {}
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ import ssl
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import httpx2
@@ -65,6 +66,8 @@ async def open_engine(http_client: HttpClientOption, verify: Verify) -> AsyncGen
 
 def ssl_context(verify: Verify) -> ssl.SSLContext | bool:
     """What `verify=` means, as httpx2 takes it."""
+    if verify is True:
+        return _system_trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     if isinstance(verify, bool | ssl.SSLContext):
         return verify
     try:
@@ -73,6 +76,15 @@ def ssl_context(verify: Verify) -> ssl.SSLContext | bool:
         raise ConfigurationError(
             f"verify: cannot read certificates from {os.fspath(verify)!r}: {exc}"
         ) from exc
+
+
+@cache
+def _system_trust(*where: str | None) -> ssl.SSLContext:
+    """The context for the system's trust store, as these variables of the environment name it.
+
+    Made once: reading the store blocks the loop for tens of milliseconds.
+    """
+    return httpx2.create_ssl_context()
 
 
 def check_http_client(http_client: object) -> bool:

@@ -40,7 +40,7 @@ class SSEDecoder:
     """An incremental decoder for one stream.
 
     Args:
-        max_event_size: bytes that one event, comments and field names included, may take.
+        max_event_size: bytes that the data of one event, field names included, may take, or any line.
 
     Attributes:
         last_event_id: the latest event's id; "" if none has come, or if the server took it back.
@@ -52,14 +52,17 @@ class SSEDecoder:
         self.retry: float | None = None
         self._max_event_size = max_event_size
         self._line: list[bytes] = []  # pieces of the line that has not ended yet
-        self._size = 0  # bytes of the event that has not ended yet
+        self._line_size = 0
         self._skip_newline = False  # the last chunk ended in CR, so an LF now belongs to it
         self._at_start = True
+        self._id = ""  # takes effect when its event is complete: resuming must not skip a half one
+        self._error: ProtocolError | None = None
         self._clear_event()
 
     def _clear_event(self) -> None:
         self._type = ""
         self._data: list[bytes] = []
+        self._size = 0
         self._has_data = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
@@ -68,35 +71,48 @@ class SSEDecoder:
         Raises:
             MessageTooLarge: one event takes more than `max_event_size` bytes.
             ProtocolError: an id or event type is not UTF-8.
+
+            What came whole before an error is given first; the error is raised by the next call.
         """
-        if self._skip_newline and chunk:
-            self._skip_newline = False
-            chunk = chunk.removeprefix(b"\n")
-        *ended, rest = _LINE_END.split(chunk)
-        self._skip_newline = chunk.endswith(b"\r")
+        if self._error is not None:
+            raise self._error
         events: list[ServerSentEvent] = []
+        try:
+            self._feed(chunk, events)
+        except ProtocolError as exc:
+            if not events:
+                raise
+            self._error = exc
+        return events
+
+    def _feed(self, chunk: bytes, events: list[ServerSentEvent]) -> None:
+        if not chunk:
+            return
+        rest = chunk.removeprefix(b"\n") if self._skip_newline else chunk
+        self._skip_newline = chunk.endswith(b"\r")
+        *ended, rest = _LINE_END.split(rest)
         for piece in ended:
-            self._count(len(piece) + 1)
-            line = b"".join([*self._line, piece]) if self._line else piece
+            self._take_piece(piece)
+            line = b"".join(self._line)
             self._line.clear()
+            self._line_size = 0
             if self._at_start:
                 self._at_start = False
                 line = line.removeprefix(_BOM)
             if line:
                 self._field(line)
             else:
-                self._size = 0
+                self.last_event_id = self._id
                 if self._has_data:
                     events.append(ServerSentEvent(self._type or "message", b"\n".join(self._data)))
                 self._clear_event()
         if rest:
-            self._count(len(rest))
-            self._line.append(rest)
-        return events
+            self._take_piece(rest)
 
-    def _count(self, size: int) -> None:
-        self._size += size
-        if self._size > self._max_event_size:
+    def _take_piece(self, piece: bytes) -> None:
+        self._line.append(piece)
+        self._line_size += len(piece)
+        if self._size + self._line_size > self._max_event_size:
             raise MessageTooLarge(
                 f"the server sent an event of more than {self._max_event_size} bytes; "
                 "max_message_size raises the limit"
@@ -109,13 +125,15 @@ class SSEDecoder:
             case b"data":
                 self._has_data = True
                 self._data.append(value)
+                self._size += len(line) + 1
             case b"event":
                 self._type = _text(value)
             case b"id" if b"\0" not in value:
-                self.last_event_id = _text(value)
+                self._id = _text(value)
             case b"retry" if value.isdigit():
-                # Digits only, and not converted whole: int() refuses, or takes its time over, thousands.
-                milliseconds = int(value) if len(value) < 10 else 10**9
+                # Not converted whole: int() refuses, or takes its time over, thousands of digits.
+                digits = value.lstrip(b"0")
+                milliseconds = int(digits or b"0") if len(digits) < 10 else 10**9
                 self.retry = min(max(milliseconds / 1000, RETRY_FLOOR), RETRY_CEILING)
             case _:
                 pass  # a comment, or a field that the standard does not know

@@ -158,18 +158,23 @@ def _message(value: object) -> Message:
 
 
 def _error(raw_id: object, error: object) -> ErrorResponse:
-    code = error.get("code") if isinstance(error, dict) else None
-    text = error.get("message", "") if isinstance(error, dict) else None
-    if not isinstance(code, int) or not isinstance(text, str):
+    if not isinstance(error, dict):
+        error = {}
+    code, text = _integer(error.get("code")), error.get("message", "")
+    if code is None or not isinstance(text, str):
         raise ProtocolError("the server sent a JSON-RPC error without a code or a message")
-    assert isinstance(error, dict)
     return ErrorResponse(None if raw_id is None else _request_id(raw_id), code, text, error.get("data"))
 
 
-def _request_id(value: object) -> RequestId:
-    # Servers whose only number is a float write 1.0 for 1: the same JSON number.
+def _integer(value: object) -> int | None:
+    """An integer, also one in the form 1.0: servers whose only number is a float write it so."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _request_id(value: object) -> RequestId:
+    request_id = value if isinstance(value, str) else _integer(value)
+    if request_id is not None:
+        return request_id
     raise ProtocolError("the server sent a JSON-RPC id that is neither a string nor an integer")

@@ -1,0 +1,72 @@
+"""The servers of these tests: each is started when it is first asked for, and ended with the session."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from .children import Child, start_mcp_server
+
+StartServer = Callable[..., Child]
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Generator[StartServer]:
+    """Gives the `mcp_server.py` that runs with some flags; all tests share it."""
+    with ExitStack() as stack:
+
+        @cache
+        def get(*flags: str) -> Child:
+            child = start_mcp_server(*flags)
+            stack.callback(child.stop)
+            return child
+
+        yield get
+
+
+@pytest.fixture
+def own_server() -> Generator[StartServer]:
+    """Starts an `mcp_server.py` for one test, which may do with it what it likes."""
+    with ExitStack() as stack:
+
+        def start(*flags: str) -> Child:
+            child = start_mcp_server(*flags)
+            stack.callback(child.stop)
+            return child
+
+        yield start
+
+
+@pytest.fixture
+def static_server() -> Generator[Callable[[int, dict[str, str], bytes], str]]:
+    """Starts an HTTP server with one answer to everything, and gives its URL."""
+    with ExitStack() as stack:
+
+        def start(status: int, headers: dict[str, str], body: bytes) -> str:
+            class Handler(BaseHTTPRequestHandler):
+                def _answer(self) -> None:
+                    self.rfile.read(int(self.headers.get("content-length", 0)))
+                    self.send_response(status)
+                    for name, value in {"content-length": str(len(body)), **headers}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(body)
+
+                do_GET = do_POST = do_DELETE = _answer  # noqa: N815
+
+                def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                    pass
+
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}/mcp"
+
+        yield start
