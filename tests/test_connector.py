@@ -401,7 +401,7 @@ async def test_every_public_method_is_a_checkpoint() -> None:
             lambda: c.notify("notifications/x"),
         ):
             with trio.testing.assert_checkpoints():
-                await call()  # type: ignore[operator]
+                await call()
     for close in (c.aclose, lambda: c.set_roots([])):
         with trio.testing.assert_checkpoints():
-            await close()  # type: ignore[operator]
+            await close()

@@ -217,7 +217,7 @@ async def test_a_server_silent_on_discover_is_tried_by_initialize(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     server = Server(version="2025-11-25")
-    server.on["server/discover"] = lambda seen: trio.sleep_forever()  # type: ignore[return-value]
+    server.on["server/discover"] = lambda seen: trio.sleep_forever()
     async with server.connect(connect_timeout=30) as c:
         assert c.protocol_version == "2025-11-25"
         assert trio.current_time() == pytest.approx(10)
@@ -225,7 +225,7 @@ async def test_a_server_silent_on_discover_is_tried_by_initialize(
 
 async def test_the_whole_handshake_has_a_deadline(autojump_clock: trio.testing.MockClock) -> None:
     server = Server(version="2025-11-25")
-    server.on["initialize"] = lambda seen: trio.sleep_forever()  # type: ignore[return-value]
+    server.on["initialize"] = lambda seen: trio.sleep_forever()
     with pytest.raises(trio_mcp.ConnectTimeout, match="no handshake within 30 s") as caught:
         async with server.connect():
             pass

@@ -68,8 +68,8 @@ class ConnectorError(Exception):
         request: what was asked of it, such as ``tools/call 'add'``, if it was a request.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *args: object) -> None:
+        super().__init__(message, *args)  # args as __init__ takes them: copy and pickle need that
         self.message = message
         self.server: str | None = None
         self.request: str | None = None
@@ -128,8 +128,8 @@ class HTTPStatusError(TransportError):
         headers: the response's headers, names in lower case; cookies and session ids left out.
     """
 
-    def __init__(self, message: str, *, status_code: int, headers: Mapping[str, str]) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, status_code: int, headers: Mapping[str, str]) -> None:
+        super().__init__(message, status_code, headers)
         self.status_code = status_code
         self.headers: dict[str, str] = dict(headers)
 
@@ -193,6 +193,7 @@ class MCPError(ConnectorError):
 
     def __init__(self, code: int, message: str, data: object = None) -> None:
         super().__init__(message)
+        self.args = (code, message, data)
         self.code = code
         self.data = data
         self.http_status: int | None = None

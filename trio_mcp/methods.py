@@ -118,7 +118,7 @@ class Methods(ABC):
             InvalidOutput: the structured content does not fit the output schema.
             ConnectorError: see `request`.
         """
-        params = {"name": name, "arguments": {} if arguments is None else arguments}
+        params = {"name": name, "arguments": dict(arguments or {})}
         result = await self.request(
             "tools/call", params, types.CallToolResult, progress_callback=progress_callback, meta=meta
         )
@@ -183,7 +183,7 @@ class Methods(ABC):
         """A prompt, filled with its arguments (26/server/prompts, "Getting a Prompt")."""
         params: dict[str, Any] = {"name": name}
         if arguments is not None:
-            params["arguments"] = arguments
+            params["arguments"] = dict(arguments)
         return await self.request("prompts/get", params, types.GetPromptResult)
 
     async def complete(

@@ -57,10 +57,9 @@ class FlatNursery:
     async def _guard(self, run: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]) -> None:
         try:
             await run(*args)
-        except trio.Cancelled:
-            raise
         except BaseException as exc:
-            self.failures.append(exc)
+            if not _is_cancellation(exc):
+                self.failures.append(exc)
             raise
 
 
@@ -97,7 +96,10 @@ async def open_flat_nursery() -> AsyncGenerator[FlatNursery]:
 def _choose(
     body: BaseException | None, failures: list[BaseException], raised: BaseException
 ) -> BaseException:
-    real = [exc for exc in (body, *failures) if exc is not None and not isinstance(exc, trio.Cancelled)]
+    if isinstance(body, BaseExceptionGroup) and _without_cancellation(raised) is raised:
+        # The scope that cancelled parts of the body's own group has ended, and so have its Cancelled.
+        body = _without_cancellation(body)
+    real = [exc for exc in (body, *failures) if exc is not None and not _is_cancellation(exc)]
     if not real:
         # Nothing but cancellation, which belongs to a scope further out.
         return body if isinstance(body, trio.Cancelled) else _first_leaf(raised)
@@ -107,6 +109,18 @@ def _choose(
             logger.error("also failed, while %r was on its way out", chosen, exc_info=other)
             chosen.add_note(f"also failed: {other!r}")
     return chosen
+
+
+def _without_cancellation(exc: BaseException) -> BaseException | None:
+    """`exc` without the `Cancelled` in it: itself if there are none, None if there is nothing else."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return None if isinstance(exc, trio.Cancelled) else exc
+    cancelled, rest = exc.split(trio.Cancelled)
+    return exc if cancelled is None else rest
+
+
+def _is_cancellation(exc: BaseException) -> bool:
+    return _without_cancellation(exc) is None
 
 
 def _first_leaf(exc: BaseException) -> BaseException:
@@ -147,7 +161,10 @@ async def open_supervisor(
             finally:
                 with trio.move_on_after(goodbye_timeout, shield=True):
                     await errands.finish()
-                    await goodbye()
+                    try:
+                        await goodbye()
+                    except Exception as exc:  # it must not hide what the body raised
+                        logger.warning("no goodbye was said: %r", exc)
         finally:
             services.stop("the connection is closed")
             errands.stop("the connection is closed")

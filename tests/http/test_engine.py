@@ -158,7 +158,10 @@ async def test_verify_is_what_it_says(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(ca))
     context = ssl.create_default_context()
-    assert ssl_context(True) is True
+    system = ssl_context(True)
+    assert isinstance(system, ssl.SSLContext)
+    assert system.verify_mode is ssl.CERT_REQUIRED
+    assert ssl_context(True) is system  # reading the trust store takes long, and is done once
     assert ssl_context(False) is False
     assert ssl_context(context) is context
     for file in (ca, str(ca)):

@@ -291,9 +291,6 @@ async def test_what_the_server_asks_within_a_call_is_answered(connect: Open, too
         assert text_of(await c.call_tool(tool)) == answer
 
 
-@pytest.mark.xfail(
-    strict=True, reason="server_requests.py checks the mode against the option, not against the version"
-)
 @over(case for case in CASES if case.has_back_channel and case.negotiated < "2025-11-25")
 async def test_elicitation_by_url_is_refused_in_versions_that_had_none(connect: Open) -> None:
     async with connect(elicitation_callback=accept) as c:

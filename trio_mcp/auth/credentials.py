@@ -60,6 +60,8 @@ class _ForeignAuth(httpx2.Auth):
             asked = await anext(flow)
             while True:
                 if asked is theirs:
+                    request.method = asked.method
+                    request.url = httpx2.URL(str(asked.url))
                     request.headers = httpx2.Headers(asked.headers.raw)
                     ours = request
                 else:

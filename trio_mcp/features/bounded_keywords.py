@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "OverBudget", "bounded_validator"]
 
-_MAX_STEPS: Final = 100_000
-"""Keywords that one validation may evaluate: some tenths of a second."""
+_MAX_STEPS: Final = 200_000
+"""Keywords that one validation may evaluate, and values that it may descend to: about half a second."""
 _MATCH_SECONDS: Final = 0.1
 """For all patterns of one validation together."""
 # Resolving a reference costs about ten times what another keyword does, and a comparison a tenth.
 _REFERENCE: Final = 10
+_MAX_PATTERN: Final = 5_000
+_DESCENDING: Final = frozenset({"items", "additionalItems", "contains", "propertyNames"})
 _COMPARISONS: Final = 10
 
 Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
@@ -53,6 +55,8 @@ class Budget:
         import regex
 
         self.spend()
+        if len(pattern) > _MAX_PATTERN:
+            raise OverBudget
         # The processor's time, which no test's clock knows: it only ever ends a validation that runs away.
         began = time.perf_counter()
         try:
@@ -100,6 +104,8 @@ def _cost(name: str, value: Any, instance: Any) -> int:
         return _REFERENCE
     if name == "enum":
         return 1 + len(value) // _COMPARISONS
+    if name in _DESCENDING and isinstance(instance, dict | list):
+        return 1 + len(instance)
     if name.startswith("unevaluated") and isinstance(instance, dict | list):
         return 1 + len(instance) ** 2 // (2 * _COMPARISONS)
     return 1

@@ -17,7 +17,7 @@ from .bounded_keywords import Budget, OverBudget, bounded_validator
 __all__ = ["OutputSchema", "OutputSchemas"]
 
 _DEFAULT_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_MAX_SCHEMA_NODES: Final = 20_000
+_MAX_SCHEMA_NODES: Final = 5_000
 _MAX_DEPTH: Final = 100
 _MAX_MESSAGE: Final = 300
 

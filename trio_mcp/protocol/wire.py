@@ -102,12 +102,12 @@ def encode(message: Message) -> bytes:
         case Response(id, result):
             params = None
             envelope |= {"id": id, "result": result}
-        case ErrorResponse(id, code, text, data):
+        case _:
             params = None
-            error: dict[str, object] = {"code": code, "message": text}
-            if data is not None:
-                error["data"] = data
-            envelope |= {"id": id, "error": error}
+            error: dict[str, object] = {"code": message.code, "message": message.message}
+            if message.data is not None:
+                error["data"] = message.data
+            envelope |= {"id": message.id, "error": error}
     if params is not None:
         envelope["params"] = params
     try:

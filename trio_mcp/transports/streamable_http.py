@@ -121,13 +121,14 @@ class StreamableHttp(Transport):
                 raise
 
     async def notify(self, message: OneWay) -> None:
+        body = encode(message)
         if self._version is not None and is_modern(self._version) and isinstance(message, Notification):
             headers = h.mirror_headers(message, self._version)
         else:
             headers = self._session_headers()
         timeout = self._http.timeout
         async with self._http.exchange(
-            "POST", self._url, _POST_HEADERS | headers, encode(message), silence=timeout
+            "POST", self._url, _POST_HEADERS | headers, body, silence=timeout
         ) as response:
             if not 200 <= response.status < 300:
                 raise await self._refusal(response, None)
