@@ -208,6 +208,19 @@ async def test_a_callback_that_never_ends_delays_the_end_by_the_goodbye_timeout_
     assert trio.current_time() == pytest.approx(1)
 
 
+async def test_what_the_server_sends_while_goodbye_is_said_is_not_taken(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server(LEGACY)
+    server.on["GET"] = lambda seen: seen.sse(1, request(1, "ping"), notification("x"), HANG)
+    server.on["DELETE"] = hang
+    async with server.connect(goodbye_timeout=5) as c:
+        pass
+    assert trio.current_time() == pytest.approx(5)
+    assert c.statistics().server_requests == 0
+    assert c.statistics().notifications == 0
+
+
 # Used wrongly
 
 

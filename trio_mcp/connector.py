@@ -112,14 +112,12 @@ class Connector(Methods):
     @asynccontextmanager
     async def _lifetime(self) -> AsyncGenerator[None]:
         self._statistics = statistics = Statistics()
-        transport: Transport | None = None
+        transport: Transport  # it needs the supervisor and the dispatcher, and they need it
 
         async def goodbye() -> None:
-            if transport is not None:
-                await transport.goodbye()
+            await transport.goodbye()
 
         def deliver(message: OneWay) -> None:
-            assert transport is not None
             transport.deliver(message)
 
         async with (

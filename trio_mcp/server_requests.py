@@ -22,10 +22,6 @@ __all__ = ["ServerRequests"]
 R = TypeVar("R", bound=types.Result)
 P = TypeVar("P", bound=BaseModel)
 
-_ELICITATIONS: Final[Mapping[object, type[types.ElicitRequestFormParams | types.ElicitRequestURLParams]]] = {
-    "form": types.ElicitRequestFormParams,
-    "url": types.ElicitRequestURLParams,
-}
 _SAMPLED: Final = (types.CreateMessageResult, types.CreateMessageResultWithTools)
 
 
@@ -71,11 +67,14 @@ class ServerRequests:
         callback, declared = self._callbacks.elicitation, self.declared.elicitation
         if callback is None or declared is None:
             raise MCPError(METHOD_NOT_FOUND, "this client does not offer elicitation")
-        # An absent mode is a form (2511/client/elicitation).
-        kind = _ELICITATIONS.get(raw.get("mode", "form"))
-        if kind is None:
-            raise MCPError(INVALID_PARAMS, f"invalid params: mode: no elicitation is known by {raw['mode']!r}")
-        params = _parse(kind.model_validate, raw)
+        params: types.ElicitRequestFormParams | types.ElicitRequestURLParams
+        match raw.get("mode", "form"):  # an absent mode is a form (2511/client/elicitation)
+            case "form":
+                params = _parse(types.ElicitRequestFormParams.model_validate, raw)
+            case "url":
+                params = _parse(types.ElicitRequestURLParams.model_validate, raw)
+            case mode:
+                raise MCPError(INVALID_PARAMS, f"invalid params: mode: {mode!r} is not a known one")
         # Nothing declared but the capability itself means forms only (2511/client/elicitation).
         modes = {"form": declared.form or declared.url is None, "url": declared.url}
         if not modes[params.mode]:

@@ -19,7 +19,6 @@ from .dispatcher import Dispatcher, Progress
 from .errors import (
     ConnectionLost,
     ConnectorError,
-    InternalError,
     NotConnected,
     ProtocolError,
     SessionExpired,
@@ -54,6 +53,11 @@ class Session:
         pinned: the only protocol version to accept; None for the best one.
         connect_timeout: seconds that a handshake may take as a whole.
         server: what errors call the server.
+
+    Attributes:
+        negotiated: what the handshake established; there once `open` has returned.
+        log_level: what a modern server is to log with each request; None for nothing.
+        closed: whether calls are taken no more.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class Session:
             transport, self._next_id, client_info, callbacks, pinned, patience=connect_timeout / 3
         )
         self._rounds = InputRounds(dispatcher.requests, dispatcher.caller)
-        self._negotiated: Negotiated | None = None
+        self.negotiated: Negotiated
         self._envelope: Mapping[str, Any] = {}
         self._renewal: _Renewal | None = None
         self._in_flight: set[trio.CancelScope] = set()
@@ -94,13 +98,6 @@ class Session:
         return next(self._ids)
 
     # Opening and closing
-
-    @property
-    def negotiated(self) -> Negotiated:
-        """What the handshake established; only there once `open` has returned."""
-        if self._negotiated is None:
-            raise InternalError("the session was used before its handshake")
-        return self._negotiated
 
     async def open(self) -> None:
         """Make the handshake, within `connect_timeout`.
@@ -120,7 +117,7 @@ class Session:
         return ConnectTimeout(f"no handshake within {self._connect_timeout:g} s (connect_timeout=)")
 
     def _adopt(self, negotiated: Negotiated) -> None:
-        self._negotiated = negotiated
+        self.negotiated = negotiated
         version = self._dispatcher.version = negotiated.version
         capabilities = self._dispatcher.requests.declared = self._callbacks.capabilities(version)
         self._envelope = envelope(version, self._client_info, capabilities) if is_modern(version) else {}

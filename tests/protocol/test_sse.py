@@ -179,12 +179,11 @@ def test_an_event_is_bounded_however_it_comes(stream: bytes) -> None:
 
 
 def test_an_event_may_be_as_large_as_the_limit() -> None:
-    event = b"data: " + b"x" * 57 + b"\n"
-    assert len(event) == 64
-    for chunks in ([event + b"\n"], [event[:30], event[30:], b"\n"]):
+    event = b"data: " + b"x" * 57
+    for chunks in ([event + b"\n\n"], [event[:30], event[30:], b"\n\n"]):
         with pytest.raises(MessageTooLarge):
-            read(chunks, limit=64)  # the empty line that ends it counts as well
-        assert read(chunks, limit=65)[0] == [message("x" * 57)]
+            read(chunks, limit=len(event) - 1)
+        assert read(chunks, limit=len(event))[0] == [message("x" * 57)]
 
 
 def test_the_bound_is_on_each_event_and_not_on_the_stream() -> None:

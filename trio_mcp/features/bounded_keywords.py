@@ -64,7 +64,9 @@ class Budget:
         except TimeoutError as exc:
             raise OverBudget from exc
         except regex.error as exc:
-            raise InvalidOutput(f"the tool's output schema has a pattern that is not valid: {pattern!r}") from exc
+            raise InvalidOutput(
+                f"the tool's output schema has a pattern that is not valid: {pattern!r}"
+            ) from exc
         finally:
             self._seconds -= time.perf_counter() - began
 

@@ -74,17 +74,16 @@ class OutputSchema:
         # validating, the format checker carries the budget to the keywords.
         self._carrier: Any = jsonschema.FormatChecker(formats=())
         try:
-            kind.check_schema(bare, format_checker=self._carrier)
+            kind.check_schema(bare, format_checker=self._carrier)  # type: ignore[call-arg]
         except jsonschema.SchemaError as exc:
-            raise InvalidOutput(f"the tool's output schema is not valid: {exc.message[:_MAX_MESSAGE]}") from exc
+            raise InvalidOutput(
+                f"the tool's output schema is not valid: {exc.message[:_MAX_MESSAGE]}"
+            ) from exc
         except Exception as exc:
             raise _not_evaluated(exc) from exc
         # An empty registry: jsonschema's own default would fetch what a $ref names.
         registry = referencing.jsonschema.EMPTY_REGISTRY
-        try:
-            self._validator = kind(bare, registry=registry, format_checker=self._carrier)
-        except Exception as exc:
-            raise _not_evaluated(exc) from exc
+        self._validator = kind(bare, registry=registry, format_checker=self._carrier)
 
     def _inspect(self, node: Any, dialect: str, count: _Count, depth: int) -> Any:
         """A copy of the schema without `$schema`, if it is of a size that can be dealt with.
@@ -134,7 +133,9 @@ class OutputSchema:
             raise _not_evaluated(exc) from exc
         if failure is not None:
             message = failure.message[:_MAX_MESSAGE]
-            raise InvalidOutput(f"the tool's structured content is not valid at {failure.json_path}: {message}")
+            raise InvalidOutput(
+                f"the tool's structured content is not valid at {failure.json_path}: {message}"
+            )
 
 
 class _Count:

@@ -125,7 +125,7 @@ class SSEDecoder:
             case b"data":
                 self._has_data = True
                 self._data.append(value)
-                self._size += len(line) + 1
+                self._size += len(line)
             case b"event":
                 self._type = _text(value)
             case b"id" if b"\0" not in value:

@@ -102,6 +102,6 @@ class Transport(ABC):
                 raise MCPError(code, text, data)
             case Response(id) | ErrorResponse(id):
                 raise ProtocolError(f"the server answered request {id!r} where request {wanted!r} was asked")
-            case Request() | Notification():
+            case _:
                 self._inbox(received)
         return None

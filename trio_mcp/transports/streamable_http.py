@@ -130,8 +130,9 @@ class StreamableHttp(Transport):
         async with self._http.exchange(
             "POST", self._url, _POST_HEADERS | headers, body, silence=timeout
         ) as response:
-            if not 200 <= response.status < 300:
-                raise await self._refusal(response, None)
+            if 200 <= response.status < 300:
+                return
+            raise await self._refusal(response, None)
 
     async def goodbye(self) -> None:
         """End the session, where there is one (2511/basic/transports, "Session Management")."""
