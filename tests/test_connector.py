@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import httpx2
@@ -346,6 +348,37 @@ async def test_client_info_and_headers_are_sent_and_the_callers_dict_stays_as_it
         assert seen.headers["authorization"] == "Bearer token"
         assert seen.headers["user-agent"].startswith("trio_mcp/")
         assert seen.params["_meta"]["io.modelcontextprotocol/clientInfo"] == {"name": "me", "version": "9"}
+
+
+async def test_nothing_is_printed_and_no_log_shows_a_secret(
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    caplog.set_level(0, logger="trio_mcp")
+    server = a_server(LEGACY)
+    server.session_id = "session-s3cr3t"
+    server.on["GET"] = lambda seen: seen.sse(
+        request(1, "ping"), notification("bad/s3cr3t"), {"jsonrpc": "2.0", "id": 5, "result": {}}
+    )
+    server.on["answer"] = server.on["DELETE"] = lambda seen: seen.reply(
+        seen.headers["mcp-session-id"], seen.headers["authorization"], status=500, type="text/plain"
+    )
+    async with server.connect(auth="token-s3cr3t") as c:
+        await c.call_tool("x", {"password": "argument-s3cr3t"})
+        await trio.sleep(100)
+        assert c.statistics().undelivered > 0
+        shown = repr(c) + repr(c.statistics())
+    assert caplog.records
+    for secret in ("session-s3cr3t", "token-s3cr3t", "argument-s3cr3t"):
+        assert secret not in caplog.text + shown
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_warning_is_not_printed_where_no_handler_is_set_up() -> None:
+    program = "import logging, trio_mcp; logging.getLogger('trio_mcp').warning('hello')"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout + ran.stderr == ""
 
 
 # In a nursery

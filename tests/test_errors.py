@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import re
 
 import pytest
@@ -172,3 +174,19 @@ async def test_what_the_block_raises_comes_out_as_it_is() -> None:
     with pytest.raises(KeyError) as caught, deadline(5, lambda: Stalled("silence")):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MCPError(-32602, "no such tool", {"a": 1}),
+        SessionExpired("HTTP 404", 404, {"x": "y"}),
+        Stalled("silent"),
+    ],
+)
+def test_an_error_can_be_copied_and_pickled(error: ConnectorError) -> None:
+    error.locate("https://example.com/mcp", "tools/call 'x'")
+    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(twin) is type(error)
+        assert str(twin) == str(error)
+        assert vars(twin) == vars(error)

@@ -5,6 +5,8 @@ async with open_connector("https://example.com/mcp") as c:
         result = await c.call_tool("add", {"a": 1, "b": 2})
 """
 
+import logging
+
 from ._version import __version__
 from .callbacks import RequestContext
 from .connector import Connector
@@ -66,3 +68,6 @@ __all__ = [
     "connect",
     "open_connector",
 ]
+
+# Without a handler of the program's, Python would print warnings to stderr: a library prints nothing.
+logging.getLogger("trio_mcp").addHandler(logging.NullHandler())

@@ -147,7 +147,7 @@ class Connector(Methods):
             finally:
                 self._session = None
                 dispatcher.close()
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(self._goodbye_timeout, shield=True):
                     await session.close()
 
     async def run(  # noqa: ASYNC114

@@ -193,7 +193,7 @@ class MCPError(ConnectorError):
 
     def __init__(self, code: int, message: str, data: object = None) -> None:
         super().__init__(message)
-        self.args = (code, message, data)
+        Exception.__init__(self, code, message, data)  # the arguments that a copy is made with
         self.code = code
         self.data = data
         self.http_status: int | None = None

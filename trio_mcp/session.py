@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, cast
 
 import mcp_types as types
@@ -264,7 +264,7 @@ class _Renewal:
         self.error: Exception | None = None
 
 
-@cache
+@lru_cache(maxsize=256)
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 

@@ -38,7 +38,7 @@ _EXIT_CODES: Final[Sequence[tuple[type[BaseException], int]]] = (
     (ConnectorError, 1),
 )
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="An MCP (Model Context Protocol) client for the terminal.",
     no_args_is_help=True,
     add_completion=False,

@@ -10,7 +10,7 @@ the connection can serve again; with one, or a cancellation, the connection is c
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -125,20 +125,46 @@ class HttpResponse:
             await self.abandon()  # noqa: ASYNC102 - shielded, and never waits
 
     async def abandon(self) -> None:
-        """Let go at once; the connection is closed if the body was not at its end.
-
-        The engine's generators are ended by a cancelled scope around their next step: leaving them
-        suspended would leave them, and the connection, to the garbage collector.
-        """
+        """Let go at once; the connection is closed if the body was not at its end."""
         if self.ended:
             return
         self.ended = True
+        with trio.CancelScope(shield=True):  # nothing in it waits: see `_TidyStream.aclose`
+            await self._chunks.aclose()
+            await self._response.aclose()
+
+
+class _TidyStream(httpx2.AsyncByteStream):
+    """A response's stream that can be closed half-way.
+
+    The engine's streams are generators in generators: closing the outer one leaves the inner ones
+    suspended, and the connection with them, to the garbage collector. A cancelled scope around their next
+    step ends them all.
+    """
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+        self._pieces = stream.__aiter__()
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._pieces)
+        except BaseException:
+            self._ended = True
+            raise
+
+    async def aclose(self) -> None:
         with trio.CancelScope(shield=True) as scope:
             scope.cancel(reason="the exchange was left half-way")
-            with suppress(httpx2.RequestError, httpx2.StreamError):
-                async for _ in self._chunks:
-                    pass
-                await self._response.aclose()
+            with suppress(Exception):
+                while not self._ended:
+                    await anext(self)
+        with trio.CancelScope(shield=True):
+            await self._stream.aclose()
 
 
 class HttpClient:
@@ -219,6 +245,8 @@ class HttpClient:
                     method, target, headers=headers, content=body, timeout=self._limits
                 )
                 raw = await self._engine.send(request, stream=True, auth=self._auth, follow_redirects=False)
+            assert isinstance(raw.stream, httpx2.AsyncByteStream)
+            raw.stream = _TidyStream(raw.stream)
             response = HttpResponse(raw, silence, self._max_size)
             location = raw.headers.get("location")
             if raw.status_code not in _REDIRECTS or location is None:

@@ -27,6 +27,7 @@ __all__ = ["HttpClientOption", "Verify", "check_http_client", "open_engine", "ss
 Verify: TypeAlias = "bool | str | os.PathLike[str] | ssl.SSLContext"
 HttpClientOption: TypeAlias = "httpx2.AsyncClient | httpx.AsyncClient | None"
 
+_CLOSE_SECONDS = 1.0
 # Each library's client adds these itself.
 _CLIENTS_OWN = frozenset({b"host", b"connection", b"accept-encoding", b"user-agent", b"content-length"})
 
@@ -60,7 +61,7 @@ async def open_engine(http_client: HttpClientOption, verify: Verify) -> AsyncGen
     try:
         yield ours
     finally:
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(_CLOSE_SECONDS, shield=True):
             await ours.aclose()
 
 
