@@ -448,6 +448,9 @@ async def test_every_public_method_is_a_checkpoint() -> None:
         ):
             with trio.testing.assert_checkpoints():
                 await call()
+    async with Server().connect() as modern:
+        with trio.testing.assert_checkpoints():
+            await modern.set_logging_level("info")
     for close in (c.aclose, lambda: c.set_roots([])):
         with trio.testing.assert_checkpoints():
             await close()

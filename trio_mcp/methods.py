@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import mcp_types as types
+import trio
 from mcp_types import PaginatedResult
 
 from .callbacks import ProgressCallback
@@ -226,6 +227,7 @@ class Methods(ABC):
         """
         if is_modern(self.protocol_version):
             self._set_log_level(level)
+            await trio.lowlevel.checkpoint()
         else:
             await self.request("logging/setLevel", {"level": level}, types.EmptyResult)
 
