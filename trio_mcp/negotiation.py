@@ -30,7 +30,7 @@ from .errors import (
     ProtocolError,
     VersionMismatch,
 )
-from .protocol.envelope import dump, envelope
+from .protocol.envelope import dump, envelope, with_lawful_ttl
 from .protocol.versions import (
     KNOWN_VERSIONS,
     LATEST_LEGACY_VERSION,
@@ -160,12 +160,8 @@ class Negotiator:
         """Ask by the modern way (26/server/discover), and adopt the best version that comes of it."""
         meta = envelope(version, self._client_info, self._callbacks.capabilities(version))
         response = await self._transport.request(Request(self._next_id(), "server/discover", {"_meta": meta}))
-        result = response.result
-        ttl = result.get("ttlMs")
-        if isinstance(ttl, int | float) and ttl < 0:
-            result = {**result, "ttlMs": 0}  # negative means 0 (26/server/utilities/caching)
         try:
-            discovered = _parse(types.DiscoverResult, result)
+            discovered = _parse(types.DiscoverResult, with_lawful_ttl(response.result))
         except ProtocolError as exc:
             if self._pinned is not None:
                 raise

@@ -26,7 +26,7 @@ from .errors import (
 )
 from .input_rounds import InputRounds
 from .negotiation import Negotiated, Negotiator
-from .protocol.envelope import envelope, with_meta
+from .protocol.envelope import envelope, with_lawful_ttl, with_meta
 from .protocol.versions import has_method, is_modern
 from .protocol.wire import JSONObject, Notification, Request, RequestId, Response
 from .statistics import Statistics
@@ -276,9 +276,7 @@ def _typed(result: JSONObject, kind: type[T]) -> T:
         raise ProtocolError(
             f"the server answered with a result of type {result_type!r}, which was not asked for"
         )
-    ttl = result.get("ttlMs")
-    if isinstance(ttl, int | float) and ttl < 0:
-        result = {**result, "ttlMs": 0}  # negative means 0 (26/server/utilities/caching)
+    result = with_lawful_ttl(result)
     try:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind.model_validate(result, by_name=False)

@@ -10,7 +10,7 @@ from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOC
 
 from .wire import JSONObject
 
-__all__ = ["dump", "envelope", "envelope_version", "with_meta"]
+__all__ = ["dump", "envelope", "envelope_version", "with_lawful_ttl", "with_meta"]
 
 
 def dump(model: types.Result | types.BaseMetadata | types.ClientCapabilities) -> dict[str, Any]:
@@ -45,3 +45,9 @@ def with_meta(params: JSONObject | None, *metas: Mapping[str, Any] | None) -> JS
         return params
     params = params or {}
     return {**params, "_meta": {**params.get("_meta", {}), **added}}
+
+
+def with_lawful_ttl(result: JSONObject) -> JSONObject:
+    """`result` with a negative `ttlMs` as 0, which it means (26/server/utilities/caching)."""
+    ttl = result.get("ttlMs")
+    return {**result, "ttlMs": 0} if isinstance(ttl, int | float) and ttl < 0 else result
