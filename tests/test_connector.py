@@ -176,7 +176,7 @@ async def test_calls_in_flight_end_with_the_block(autojump_clock: trio.testing.M
                 nursery.start_soon(call, c)
             await trio.testing.wait_all_tasks_blocked()
     assert len(failures) == 3
-    assert "closed while the call was in flight" in str(failures[0])
+    assert "closed while this was in flight" in str(failures[0])
     assert len(server.all("notifications/cancelled")) == 3
 
 
@@ -228,7 +228,7 @@ async def test_what_the_server_sends_while_goodbye_is_said_is_not_taken(
 
 async def test_used_outside_of_its_block_it_says_so() -> None:
     c = a_server().connect()
-    with pytest.raises(trio_mcp.NotConnected, match="inside of its `async with` block"):
+    with pytest.raises(trio_mcp.NotConnected, match="its block has not begun, or has ended"):
         await c.list_tools()
     assert not c.is_connected
     assert repr(c) == f"<HttpConnector {URL} closed>"

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_mcp.errors import InternalError
-from trio_mcp.supervision import FlatNursery, open_flat_nursery, open_supervisor
+from trio_mcp.supervision import FlatNursery, Supervisor, open_flat_nursery, open_supervisor
 
 
 async def fail(error: BaseException) -> None:
@@ -286,6 +288,15 @@ async def test_cancellation_by_the_block_itself_does_not_leave_it() -> None:
 # The supervisor
 
 
+@asynccontextmanager
+async def supervised(
+    goodbye: Callable[[], Awaitable[object]], goodbye_timeout: float
+) -> AsyncGenerator[Supervisor]:
+    async with open_supervisor(goodbye_timeout) as supervisor:
+        supervisor.goodbye = goodbye
+        yield supervisor
+
+
 class Log(list[str]):
     async def until_cancelled(self, name: str) -> None:
         try:
@@ -302,7 +313,7 @@ async def test_at_the_end_callbacks_then_errands_then_goodbye_then_services(
     autojump_clock: MockClock,
 ) -> None:
     log = Log()
-    async with open_supervisor(lambda: log.after(0.1, "goodbye"), 1) as supervisor:
+    async with supervised(lambda: log.after(0.1, "goodbye"), 1) as supervisor:
         supervisor.services.start_soon(log.until_cancelled, "service")
         supervisor.callbacks.start_soon(log.until_cancelled, "callback")
         supervisor.errands.start_soon(log.after, 0.5, "errand")
@@ -314,7 +325,7 @@ async def test_at_the_end_callbacks_then_errands_then_goodbye_then_services(
 async def test_a_cancelled_block_still_says_goodbye(autojump_clock: MockClock) -> None:
     log = Log()
     with trio.move_on_after(5) as scope:
-        async with open_supervisor(lambda: log.after(0.1, "goodbye"), 1) as supervisor:
+        async with supervised(lambda: log.after(0.1, "goodbye"), 1) as supervisor:
             supervisor.services.start_soon(log.until_cancelled, "service")
             supervisor.callbacks.start_soon(log.until_cancelled, "callback")
             supervisor.errands.start_soon(log.after, 5.5, "errand")
@@ -325,7 +336,7 @@ async def test_a_cancelled_block_still_says_goodbye(autojump_clock: MockClock) -
 
 async def test_goodbye_is_bounded(autojump_clock: MockClock) -> None:
     start = trio.current_time()
-    async with open_supervisor(trio.sleep_forever, 3):
+    async with supervised(trio.sleep_forever, 3):
         pass
     assert trio.current_time() - start == 3
 
@@ -333,7 +344,7 @@ async def test_goodbye_is_bounded(autojump_clock: MockClock) -> None:
 async def test_errands_and_goodbye_have_one_bound_together(autojump_clock: MockClock) -> None:
     start = trio.current_time()
     log = Log()
-    async with open_supervisor(trio.sleep_forever, 3) as supervisor:
+    async with supervised(trio.sleep_forever, 3) as supervisor:
         supervisor.errands.start_soon(log.after, 2, "errand")
     assert trio.current_time() - start == 3
     assert log == ["errand"]
@@ -342,16 +353,16 @@ async def test_errands_and_goodbye_have_one_bound_together(autojump_clock: MockC
 async def test_an_errand_that_does_not_end_is_cancelled(autojump_clock: MockClock) -> None:
     start = trio.current_time()
     log = Log()
-    async with open_supervisor(no_goodbye, 3) as supervisor:
+    async with supervised(no_goodbye, 3) as supervisor:
         supervisor.errands.start_soon(log.until_cancelled, "errand")
-    assert trio.current_time() - start == 3
+    assert trio.current_time() - start == 1.5  # half of the time is the goodbye's
     assert log == ["errand"]
 
 
 async def test_a_failing_block_says_goodbye_and_raises_its_exception() -> None:
     log, error = Log(), KeyError("body")
     with pytest.raises(KeyError) as caught:
-        async with open_supervisor(lambda: log.after(0, "goodbye"), 1) as supervisor:
+        async with supervised(lambda: log.after(0, "goodbye"), 1) as supervisor:
             supervisor.services.start_soon(log.until_cancelled, "service")
             await wait_all_tasks_blocked()
             raise error
@@ -363,7 +374,7 @@ async def test_a_failing_block_says_goodbye_and_raises_its_exception() -> None:
 @pytest.mark.parametrize("error", [StopIteration(1), StopAsyncIteration(2)])
 async def test_the_supervisor_passes_what_generators_treat_specially(error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
-        async with open_supervisor(no_goodbye, 1):
+        async with supervised(no_goodbye, 1):
             raise error
     assert caught.value is error
 
@@ -371,7 +382,7 @@ async def test_the_supervisor_passes_what_generators_treat_specially(error: Exce
 async def test_a_failing_callback_ends_the_block_with_its_exception() -> None:
     log, error = Log(), KeyError("callback")
     with pytest.raises(KeyError) as caught:
-        async with open_supervisor(lambda: log.after(0, "goodbye"), 1) as supervisor:
+        async with supervised(lambda: log.after(0, "goodbye"), 1) as supervisor:
             supervisor.callbacks.start_soon(fail, error)
             await trio.sleep_forever()
     assert caught.value is error
@@ -381,7 +392,7 @@ async def test_a_failing_callback_ends_the_block_with_its_exception() -> None:
 async def test_a_failing_callback_is_not_lost_where_the_block_has_a_nursery() -> None:
     error = KeyError("callback")
     with pytest.raises(KeyError) as caught:
-        async with open_supervisor(no_goodbye, 1) as supervisor:
+        async with supervised(no_goodbye, 1) as supervisor:
             supervisor.callbacks.start_soon(fail, error)
             async with trio.open_nursery() as own:
                 own.start_soon(trio.sleep_forever)
@@ -393,7 +404,7 @@ async def test_a_failing_callback_is_not_lost_where_the_block_has_a_nursery() ->
 async def test_a_failing_background_task_is_an_internal_error(place: str) -> None:
     log, error = Log(), KeyError("background")
     with pytest.raises(InternalError, match="background task") as caught:
-        async with open_supervisor(lambda: log.after(0, "goodbye"), 1) as supervisor:
+        async with supervised(lambda: log.after(0, "goodbye"), 1) as supervisor:
             nursery: FlatNursery = getattr(supervisor, place)
             nursery.start_soon(fail, error)
             await trio.sleep_forever()
@@ -409,7 +420,7 @@ async def test_a_background_task_that_fails_during_goodbye_is_not_lost(autojump_
         await trio.sleep(0.5)
 
     with pytest.raises(InternalError) as caught:
-        async with open_supervisor(goodbye, 1) as supervisor:
+        async with supervised(goodbye, 1) as supervisor:
             pass
     assert caught.value.__cause__ is error
 
@@ -417,7 +428,7 @@ async def test_a_background_task_that_fails_during_goodbye_is_not_lost(autojump_
 async def test_an_interrupt_in_a_background_task_stays_one() -> None:
     urgent = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt) as caught:
-        async with open_supervisor(no_goodbye, 1) as supervisor:
+        async with supervised(no_goodbye, 1) as supervisor:
             supervisor.services.start_soon(fail, urgent)
             await trio.sleep_forever()
     assert caught.value is urgent
@@ -431,7 +442,7 @@ async def test_what_the_body_raised_comes_before_a_failing_goodbye() -> None:
 
     caught: BaseException | None = None
     try:
-        async with open_supervisor(goodbye, 1):
+        async with supervised(goodbye, 1):
             raise body
     except Exception as exc:
         caught = exc
@@ -441,6 +452,22 @@ async def test_what_the_body_raised_comes_before_a_failing_goodbye() -> None:
 async def test_a_block_that_is_cancelled_before_it_is_ready_does_not_hang(autojump_clock: MockClock) -> None:
     with trio.fail_after(10), trio.CancelScope() as scope:
         scope.cancel()
-        async with open_supervisor(trio.sleep_forever, 1):
+        async with supervised(trio.sleep_forever, 1):
             raise AssertionError("it was cancelled before")
     assert scope.cancelled_caught
+
+
+async def test_what_is_to_be_drained_shares_the_bound_and_is_not_waited_for_after_a_failure(
+    autojump_clock: MockClock,
+) -> None:
+    log = Log()
+    async with supervised(lambda: log.after(9, "goodbye"), 3) as supervisor:
+        supervisor.drain = lambda: log.after(2, "drained")
+    assert log == ["drained"]
+    assert trio.current_time() == 3
+    with pytest.raises(KeyError):
+        async with supervised(no_goodbye, 3) as supervisor:
+            supervisor.drain = lambda: log.after(2, "drained again")
+            raise KeyError
+    assert log == ["drained"]
+    assert trio.current_time() == 3

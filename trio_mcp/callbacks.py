@@ -7,11 +7,13 @@ out; what is given decides which capabilities the server is told of.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import mcp_types as types
 
+from .errors import ConfigurationError
 from .protocol.versions import has_elicitation, is_modern
 
 __all__ = [
@@ -24,9 +26,13 @@ __all__ = [
     "ProgressCallback",
     "RequestContext",
     "SamplingCallback",
+    "in_callback",
 ]
 
 T = TypeVar("T")
+
+in_callback: ContextVar[bool] = ContextVar("trio_mcp_in_callback", default=False)
+"""Set in a task that answers the server: a call made there must not queue behind the call it belongs to."""
 
 
 class Caller(Protocol):
@@ -79,10 +85,16 @@ ListRootsCallback: TypeAlias = Callable[[RequestContext], Awaitable[types.ListRo
 """Answers `roots/list` (2511/client/roots)."""
 
 LoggingCallback: TypeAlias = Callable[[types.LoggingMessageNotificationParams], Awaitable[None]]
-"""Takes the server's log messages, one after the other (2511/server/utilities/logging)."""
+"""Takes the server's log messages, one after the other (2511/server/utilities/logging).
+
+It runs beside the calls: a call may return before the callback has seen what was logged in it.
+"""
 
 MessageHandler: TypeAlias = Callable[[types.ServerNotification], Awaitable[None]]
-"""Takes every notification of the server but `notifications/cancelled`, one after the other."""
+"""Takes every notification that the protocol knows but `notifications/cancelled`, one after the other.
+
+A modern server sends changes of lists and resources only where `subscriptions/listen` asks for them.
+"""
 
 ProgressCallback: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 """Takes `(progress, total, message)` of one call, in order (2511/basic/utilities/progress)."""
@@ -99,6 +111,14 @@ class Callbacks:
     message: MessageHandler | None = None
     sampling_capabilities: types.SamplingCapability | None = None
     elicitation_capabilities: types.ElicitationCapability | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("sampling", "elicitation", "list_roots", "logging", "message"):
+            callback = getattr(self, name)
+            if callback is not None and not callable(callback):
+                raise ConfigurationError(
+                    f"the callback for {name} is not callable: {type(callback).__name__}"
+                )
 
     def capabilities(self, version: str) -> types.ClientCapabilities:
         """What the server may ask for in `version`."""

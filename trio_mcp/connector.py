@@ -31,7 +31,7 @@ from .statistics import Statistics
 from .supervision import Supervisor, open_supervisor
 from .transports.base import Inbox, OneWay, Transport, TransportName
 
-__all__ = ["Connector", "TransportFactory", "check_seconds"]
+__all__ = ["Connector", "TransportFactory", "check_seconds", "check_trio"]
 
 T = TypeVar("T")
 
@@ -66,8 +66,12 @@ class Connector(Methods):
     ) -> None:
         self._identifier = identifier
         self._callbacks = callbacks
-        self._roots = list(roots or ())
+        self._roots = check_roots(roots or ())
         self._pinned = check_version(protocol_version)
+        if client_info is not None and not isinstance(client_info, types.Implementation):
+            raise ConfigurationError(
+                f"client_info must be an mcp_types.Implementation, not {type(client_info).__name__}"
+            )
         self._client_info = client_info or types.Implementation(name="trio_mcp", version=__version__)
         self._connect_timeout = check_seconds("connect_timeout", connect_timeout)
         self._goodbye_timeout = check_seconds("goodbye_timeout", goodbye_timeout)
@@ -75,6 +79,7 @@ class Connector(Methods):
         self._statistics = Statistics()
         self._session: Session | None = None
         self._block: AbstractAsyncContextManager[None] | None = None
+        self._running = trio.CancelScope()
         self._leave = trio.Event()
         self._left: trio.Event | None = None
 
@@ -85,8 +90,7 @@ class Connector(Methods):
     # The block
 
     async def __aenter__(self) -> Self:
-        if not trio.lowlevel.in_trio_task():
-            raise UsageError("trio_mcp runs on Trio: start the program with trio.run(main), not with asyncio")
+        check_trio()
         if self._block is not None:
             raise UsageError("this connector is open already; make one for each connection").locate(
                 self._identifier
@@ -112,20 +116,15 @@ class Connector(Methods):
     @asynccontextmanager
     async def _lifetime(self) -> AsyncGenerator[None]:
         self._statistics = statistics = Statistics()
-        transport: Transport  # it needs the supervisor and the dispatcher, and they need it
-
-        async def goodbye() -> None:
-            await transport.goodbye()
+        transport: Transport  # it needs the dispatcher, and the dispatcher needs it
 
         def deliver(message: OneWay) -> None:
             transport.deliver(message)
 
-        async with (
-            self._open_transport() as make,
-            open_supervisor(goodbye, self._goodbye_timeout) as supervisor,
-        ):
+        async with self._open_transport() as make, open_supervisor(self._goodbye_timeout) as supervisor:
             dispatcher = Dispatcher(self._callbacks, self, deliver, supervisor, statistics)
-            transport = make(dispatcher.receive, supervisor, statistics)
+            transport = make(dispatcher, supervisor, statistics)
+            supervisor.drain, supervisor.goodbye = dispatcher.drain, transport.goodbye
             session = Session(
                 transport,
                 dispatcher,
@@ -141,9 +140,6 @@ class Connector(Methods):
                 await session.open()
                 self._session = session
                 yield
-                dispatcher.close()
-                with trio.move_on_after(self._goodbye_timeout):
-                    await dispatcher.drain()
             finally:
                 self._session = None
                 dispatcher.close()
@@ -154,29 +150,38 @@ class Connector(Methods):
         self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Be open until `aclose` is called: a task for `await nursery.start(connector.run)`."""
-        self._leave, self._left = trio.Event(), (left := trio.Event())
+        if self._left is not None or self._block is not None:
+            raise UsageError("this connector is open already; make one for each connection").locate(
+                self._identifier
+            )
+        self._left = left = trio.Event()
         try:
-            async with self:
-                task_status.started(self)
-                await self._leave.wait()
+            with self._running:
+                async with self:
+                    task_status.started(self)
+                    await self._leave.wait()
         finally:
-            self._left = None
+            self._leave, self._left, self._running = trio.Event(), None, trio.CancelScope()
             left.set()
 
     async def aclose(self) -> None:
         """End a connection that `connect` or `run` has opened, and wait until it has ended.
 
-        In an `async with` block nothing waits: calls in flight end, and the end of the block does the rest.
+        In an `async with` block nothing waits: calls in flight end with `NotConnected`, and the end of the
+        block does the rest.
         """
-        self._leave.set()
-        if self._session is not None:
+        check_trio()
+        if self._session is None:  # a handshake under way, or a task that has not begun, ends here
+            self._running.cancel(reason="the connector was closed")
+        else:
+            self._leave.set()
             await self._session.close()
         if self._left is not None:
             await self._left.wait()
         await trio.lowlevel.checkpoint()
 
     def __repr__(self) -> str:
-        if self._session is None:
+        if not self.is_connected:
             return f"<{type(self).__name__} {self._identifier} closed>"
         return f"<{type(self).__name__} {self._identifier} {self.transport} {self.protocol_version}>"
 
@@ -184,7 +189,7 @@ class Connector(Methods):
 
     def _live(self) -> Session:
         if self._session is None:
-            raise NotConnected("not connected: use it inside of its `async with` block").locate(
+            raise NotConnected("not connected: its block has not begun, or has ended").locate(
                 self._identifier
             )
         return self._session
@@ -276,11 +281,35 @@ class Connector(Methods):
         if self._callbacks.list_roots is None:
             error = UnsupportedFeature("roots were not declared: open the connector with roots=[]")
             raise error.locate(self._identifier)
-        self._roots = list(roots)
+        self._roots = check_roots(roots)
         if self._session is not None and not is_modern(self.protocol_version):
             await self.notify("notifications/roots/list_changed")
         else:
             await trio.lowlevel.checkpoint()
+
+
+def check_roots(roots: Sequence[types.Root]) -> list[types.Root]:
+    """A copy of `roots`.
+
+    Raises:
+        ConfigurationError: it is not a sequence of `mcp_types.Root`.
+    """
+    for root in roots:
+        if not isinstance(root, types.Root):
+            raise ConfigurationError(
+                f'roots must be objects like mcp_types.Root(uri="file:///x"), not {type(root).__name__}'
+            )
+    return list(roots)
+
+
+def check_trio() -> None:
+    """Make sure that this is a Trio program.
+
+    Raises:
+        UsageError: it runs on something else, such as asyncio.
+    """
+    if not trio.lowlevel.in_trio_task():
+        raise UsageError("trio_mcp runs on Trio: start the program with trio.run(main), not with asyncio")
 
 
 def check_seconds(name: str, value: float) -> float:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar, get_args
 import mcp_types as types
 import trio
 
-from .callbacks import Callbacks, Caller, RequestContext
+from .callbacks import Callbacks, Caller, RequestContext, in_callback
 from .errors import MCPError
 from .mailbox import Mailbox
 from .protocol.versions import is_modern
@@ -22,7 +22,7 @@ from .protocol.wire import INTERNAL_ERROR, ErrorResponse, Incoming, Notification
 from .server_requests import ServerRequests
 from .statistics import Statistics
 from .supervision import Supervisor
-from .transports.base import OneWay, in_callback
+from .transports.base import OneWay
 
 __all__ = ["Dispatcher", "Progress"]
 
@@ -36,6 +36,8 @@ _MAX_CALLBACKS: Final = 100
 """Callbacks that answer the server at a time; further requests wait for one to end."""
 _MAX_SERVER_REQUESTS: Final = 1000
 """Requests of the server that may be waiting or being answered; further ones are dropped and counted."""
+
+_MAX_BREATHS: Final = 100
 
 _NOTIFICATIONS: Final[dict[str, type[types.Notification[Any, Any]]]] = {
     kind.model_fields["method"].default: kind for kind in get_args(types.ServerNotification)
@@ -116,6 +118,14 @@ class Dispatcher:
         """No more progress is wanted under `token`."""
         self._progress.pop(token).close()
 
+    async def breathe(self) -> None:
+        """Let the callbacks catch up: some turns of the scheduler, and none on a callback that sleeps."""
+        for _ in range(_MAX_BREATHS):
+            await trio.lowlevel.checkpoint()
+            mailboxes = (self._logs, self._messages, *self._progress.values())
+            if not any(mailbox is not None and mailbox.filling for mailbox in mailboxes):
+                break
+
     # Everything that comes in
 
     def receive(self, message: Incoming) -> None:
@@ -191,11 +201,7 @@ class Dispatcher:
             return Response(request.id, await self.requests.answer(request.method, request.params, context))
         except MCPError as exc:
             return ErrorResponse(request.id, exc.code, exc.message, exc.data)
-        except Exception as exc:
-            # An SDK's own exception, raised by a callback that was written for it, means the same.
-            error = getattr(exc, "error", None)
-            if isinstance(error, types.ErrorData):
-                return ErrorResponse(request.id, error.code, error.message, error.data)
+        except Exception:
             # The server learns nothing of what went wrong; the program does.
             self._deliver(ErrorResponse(request.id, INTERNAL_ERROR, "the client failed to answer"))
             raise

@@ -4,10 +4,10 @@ Flat: none of them ever comes in an exception group. Typed: a caller tells them 
 The cause, where there is one, is `__cause__`.
 
   ConnectorError
-  ├── UsageError                    a mistake in the calling program; nothing was sent
+  ├── UsageError                    a mistake in the calling program
   │   ├── ConfigurationError        an option that cannot work (also a ValueError)
   │   ├── InvalidArguments          arguments that are not JSON (also a ValueError)
-  │   ├── NotConnected              used outside of its block
+  │   ├── NotConnected              used outside of its block, or closed while in flight
   │   └── UnsupportedFeature        the negotiated protocol version has no such thing
   ├── TransportError                the way to the server failed
   │   ├── ConnectError              could not connect
@@ -26,7 +26,8 @@ The cause, where there is one, is `__cause__`.
   ├── MCPError                      the server answered with a JSON-RPC error
   └── InternalError                 a bug in trio_mcp; please report it
 
-No message, repr or attribute of these holds a token, a client secret or a session id.
+No message, repr or attribute of these holds a token, a client secret or a session id of ours; where a server
+repeats one in an HTTP error, it is taken out.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class ConnectorError(Exception):
 
 
 class UsageError(ConnectorError):
-    """A mistake in the calling program. Nothing was sent."""
+    """A mistake in the calling program: what it asked for was not sent, or its callback answered nonsense."""
 
 
 class ConfigurationError(UsageError, ValueError):
@@ -101,7 +102,10 @@ class InvalidArguments(UsageError, ValueError):
 
 
 class NotConnected(UsageError):
-    """Used before its block was entered or after it was left."""
+    """Used outside of its block, or in flight when the connector was closed.
+
+    In the second case the server may have carried the request out.
+    """
 
 
 class UnsupportedFeature(UsageError):

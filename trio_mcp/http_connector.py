@@ -23,7 +23,7 @@ from .callbacks import (
 from .connector import Connector, TransportFactory, check_seconds
 from .errors import ConfigurationError
 from .http import HttpClient, HttpClientOption, Verify, open_engine
-from .http.engine import check_http_client
+from .http.engine import check_http_client, check_verify
 from .negotiation import VersionOption
 from .protocol.headers import check_headers
 from .statistics import Statistics
@@ -44,15 +44,19 @@ class HttpConnector(Connector):
         headers: sent with every request; copied, never changed.
         timeout: seconds for one HTTP operation: connecting, sending, and any exchange that should be short.
             Never a deadline on a tool's work.
-        sse_read_timeout: seconds of silence that are borne while an answer or a stream is open.
-        auth: a bearer token, an `httpx2.Auth` or an `httpx.Auth`; None is none.
+        sse_read_timeout: seconds that the server may send nothing while an answer or a stream is open;
+            then the call fails with `Stalled`.
+        auth: a bearer token (without "Bearer "), an `httpx2.Auth` or an `httpx.Auth`; None is none.
         sampling_callback: answers the server's requests to sample a model.
         elicitation_callback: answers the server's requests to ask the user, by a form or a URL. Defaults of
             the form that it leaves out are filled in.
-        message_handler: takes every notification of the server.
-        logging_callback: takes the server's log messages.
+        message_handler: awaited with each notification of the server. What it raises ends the block, as
+            with every callback.
+        logging_callback: awaited with each log message. A modern server is asked for those of level "info"
+            and above; see `set_logging_level`.
         middleware: a chain around every request; not available in this version.
-        verify: True for the system's trust store, False, a CA file or an `ssl.SSLContext`.
+        verify: True checks the server's certificate against the system's trust store; a CA file or an
+            `ssl.SSLContext` against that; False checks nothing.
         roots: `file://` roots to offer; see `set_roots`.
         list_roots_callback: answers the server's `roots/list`, instead of `roots`.
         transport: "auto" or "streamable-http".
@@ -61,10 +65,12 @@ class HttpConnector(Connector):
         http_client: an `httpx2.AsyncClient` or `httpx.AsyncClient` to send with; it stays the caller's, and
             `verify` does not apply to it.
         max_message_size: bytes that one message of the server may have.
-        max_connections: requests at a time; further ones queue, first come, first served.
+        max_connections: requests at a time, each on a connection of its own; further ones queue, first come,
+            first served.
         connect_timeout: seconds that the handshake may take as a whole.
         goodbye_timeout: seconds that closing may wait for the server.
-        sampling_capabilities: what to declare of sampling; `tools` must be declared to be asked with tools.
+        sampling_capabilities: what to declare of sampling; declare `tools` if the callback can deal with
+            requests that offer the model tools.
         elicitation_capabilities: which modes to declare; None for both.
         validate_output: whether structured content is validated against the tool's output schema.
         rng: the source of jitter; None for one of its own.
@@ -107,8 +113,10 @@ class HttpConnector(Connector):
             raise ConfigurationError(f'transport must be "auto" or "streamable-http", not {transport!r}')
         if middleware:
             raise ConfigurationError("middleware is not available in this version")
-        if max_message_size <= 0 or max_connections <= 0:
-            raise ConfigurationError("max_message_size and max_connections must be above 0")
+        for name, number in (("max_message_size", max_message_size), ("max_connections", max_connections)):
+            if type(number) is not int or number <= 0:
+                raise ConfigurationError(f"{name} must be an int above 0, not {number!r}")
+        verify = check_verify(verify)
         if http_client is not None:
             check_http_client(http_client)
         url = _check_url(base_url)
@@ -132,11 +140,14 @@ class HttpConnector(Connector):
             goodbye_timeout=goodbye_timeout,
             validate_output=validate_output,
         )
-        self._url = str(url)
+        # Without what authenticates: httpx2 logs each URL.
+        self._url = str(url.copy_with(userinfo=b""))
         self._headers = {"user-agent": f"trio_mcp/{__version__}", **check_headers(headers or {})}
         self._timeout = check_seconds("timeout", timeout)
         self._silence = check_seconds("sse_read_timeout", sse_read_timeout)
-        self._auth = resolve_auth(auth)
+        self._auth = resolve_auth(auth) or (
+            httpx2.BasicAuth(url.username, url.password) if url.userinfo else None
+        )
         self._verify = verify
         self._http_client = http_client
         self._max_message_size = max_message_size
@@ -175,13 +186,18 @@ def _check_url(base_url: str) -> httpx2.URL:
     if not isinstance(base_url, str):
         raise ConfigurationError(f"the URL must be a str, not {type(base_url).__name__}")
     try:
+        if any(character.isspace() for character in base_url):
+            raise httpx2.InvalidURL("it has white space in it")
         url = httpx2.URL(base_url)
     except httpx2.InvalidURL as exc:
         raise ConfigurationError(f"not a usable URL: {exc}") from exc
+    if "://" not in base_url:
+        raise ConfigurationError(f"the URL {base_url!r} has no scheme: did you mean http://{base_url}?")
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigurationError(
             "the URL of an MCP endpoint looks like https://example.com/mcp; this one has "
-            + (f"the scheme {url.scheme!r}" if url.scheme else "no scheme")
-            + ("" if url.host else " and no host")
+            + (f"the scheme {url.scheme!r}" if url.host else "no host")
         )
+    if url.port is not None and not 0 < url.port < 1 << 16:
+        raise ConfigurationError(f"the port of a URL is between 1 and 65535, not {url.port}")
     return url

@@ -10,12 +10,11 @@ from typing import Any, Final
 
 import trio
 
-from .callbacks import Caller, RequestContext
+from .callbacks import Caller, RequestContext, in_callback
 from .errors import InputRefused, MCPError, ProtocolError
 from .protocol.wire import JSONObject
 from .server_requests import ServerRequests
 from .supervision import open_flat_nursery
-from .transports.base import in_callback
 
 __all__ = ["InputRounds"]
 
@@ -52,9 +51,11 @@ class InputRounds:
         """
         result = await ask(params)
         delay = _FIRST_DELAY
-        for _ in range(_MAX_ROUNDS):
-            if result.get("resultType") != "input_required" or method not in _METHODS:
-                return result
+        rounds = 0
+        while result.get("resultType") == "input_required" and method in _METHODS:
+            rounds += 1
+            if rounds > _MAX_ROUNDS:
+                raise ProtocolError(f"the server asked for input more than {_MAX_ROUNDS} times in one call")
             answers: dict[str, Any] = {}
             if questions := _questions(result):
                 answers["inputResponses"] = await self._answer(questions)
@@ -64,7 +65,7 @@ class InputRounds:
             if result.get("requestState") is not None:
                 answers["requestState"] = result["requestState"]
             result = await ask({**params, **answers})
-        raise ProtocolError(f"the server asked for input more than {_MAX_ROUNDS} times in one call")
+        return result
 
     async def _answer(self, questions: dict[str, Any]) -> dict[str, JSONObject]:
         """The answers to all questions of one round, which are asked at the same time."""

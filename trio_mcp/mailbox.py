@@ -7,6 +7,7 @@ change of some list.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import trio
@@ -44,8 +45,17 @@ class Mailbox(Generic[T]):
         """Take nothing more. `serve` ends when what is queued has been handled."""
         self._send.close()
 
+    @property
+    def filling(self) -> bool:
+        """Whether more than half of the capacity is taken."""
+        statistics = self._send.statistics()
+        return statistics.current_buffer_used * 2 > statistics.max_buffer_size
+
     async def serve(self, handle: Callable[[T], Awaitable[object]]) -> None:
         """Hand each entry to `handle`, one after the other, until the mailbox is closed and empty."""
         async with self._receive:
             async for entry in self._receive:
                 await handle(entry)
+                with suppress(trio.WouldBlock, trio.EndOfChannel):
+                    while True:  # what has come meanwhile, without a checkpoint for each
+                        await handle(self._receive.receive_nowait())

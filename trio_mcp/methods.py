@@ -13,10 +13,12 @@ from typing import Any, Final, TypeVar
 import mcp_types as types
 import trio
 from mcp_types import PaginatedResult
+from pydantic import ValidationError
 
 from .callbacks import ProgressCallback
-from .errors import InvalidOutput, ProtocolError
+from .errors import InvalidArguments, InvalidOutput, ProtocolError
 from .features.output_schemas import OutputSchemas
+from .protocol.validation import first_error
 from .protocol.versions import is_modern
 
 __all__ = ["MAX_PAGES", "Methods"]
@@ -119,6 +121,8 @@ class Methods(ABC):
             InvalidOutput: the structured content does not fit the output schema.
             ConnectorError: see `request`.
         """
+        if not isinstance(arguments, Mapping | None):
+            raise InvalidArguments(f"arguments must be a mapping of names to values, not {arguments!r:.50}")
         params = {"name": name, "arguments": dict(arguments or {})}
         result = await self.request(
             "tools/call", params, types.CallToolResult, progress_callback=progress_callback, meta=meta
@@ -201,7 +205,10 @@ class Methods(ABC):
             context: the arguments that are settled already, by name.
         """
         if isinstance(argument, Mapping):
-            argument = types.CompletionArgument.model_validate(argument)
+            try:
+                argument = types.CompletionArgument.model_validate(argument)
+            except ValidationError as exc:
+                raise InvalidArguments(f"argument: {first_error(exc)}") from exc
         params: dict[str, Any] = {"ref": _dump(ref), "argument": _dump(argument)}
         if isinstance(context, Mapping):
             context = types.CompletionContext(arguments=dict(context))

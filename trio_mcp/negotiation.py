@@ -31,6 +31,7 @@ from .errors import (
     VersionMismatch,
 )
 from .protocol.envelope import dump, envelope, with_lawful_ttl
+from .protocol.validation import first_error
 from .protocol.versions import (
     KNOWN_VERSIONS,
     LATEST_LEGACY_VERSION,
@@ -209,7 +210,7 @@ def _parse(kind: type[M], result: JSONObject) -> M:
     try:
         return kind.model_validate(result, by_name=False)
     except ValidationError as exc:
-        raise ProtocolError(f"the server's {kind.__name__} is not valid: {exc}") from exc
+        raise ProtocolError(f"the server's {kind.__name__} is not valid at {first_error(exc)}") from exc
 
 
 def _supported(exc: MCPError) -> Sequence[str]:

@@ -18,7 +18,7 @@ from .callbacks import (
     MessageHandler,
     SamplingCallback,
 )
-from .connector import Connector
+from .connector import Connector, check_trio
 from .errors import ConfigurationError
 from .http import HttpClientOption, Verify
 from .http_connector import HttpConnector, HttpTransportOption
@@ -89,6 +89,7 @@ async def connect(nursery: trio.Nursery, target: str, **options: Unpack[HttpOpti
     Raises:
         ConnectorError: it could not be opened.
     """
+    check_trio()
     connector = open_connector(target, **options)
     await nursery.start(connector.run)
     return connector

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from .callbacks import Callbacks, RequestContext
 from .errors import MCPError, UsageError
 from .protocol.envelope import dump
+from .protocol.validation import first_error
 from .protocol.wire import INVALID_PARAMS, METHOD_NOT_FOUND, JSONObject
 
 __all__ = ["ServerRequests"]
@@ -51,7 +52,14 @@ class ServerRequests:
         answer = self._answers.get(method)
         if answer is None:
             raise MCPError(METHOD_NOT_FOUND, f"this client has no method {method!r}")
-        return await answer(context, params or {})
+        try:
+            return await answer(context, params or {})
+        except Exception as exc:
+            # The SDK's own exception, raised by a callback that was written for it, means ours.
+            error = getattr(exc, "error", None)
+            if isinstance(error, types.ErrorData):
+                raise MCPError(error.code, error.message, error.data) from exc
+            raise
 
     async def _sample(self, context: RequestContext, raw: JSONObject) -> JSONObject:
         callback, declared = self._callbacks.sampling, self.declared.sampling
@@ -95,9 +103,7 @@ def _parse(parse: Callable[[Any], P], raw: JSONObject) -> P:
     try:
         return parse(raw)
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise MCPError(INVALID_PARAMS, f"invalid params: {where}: {first['msg']}") from exc
+        raise MCPError(INVALID_PARAMS, f"invalid params: {first_error(exc)}") from exc
 
 
 def _result(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, cast
 
@@ -17,8 +18,9 @@ from .callbacks import Callbacks, ProgressCallback
 from .deadlines import ConnectTimeout, deadline
 from .dispatcher import Dispatcher, Progress
 from .errors import (
-    ConnectionLost,
     ConnectorError,
+    InvalidArguments,
+    MCPError,
     NotConnected,
     ProtocolError,
     SessionExpired,
@@ -27,8 +29,9 @@ from .errors import (
 from .input_rounds import InputRounds
 from .negotiation import Negotiated, Negotiator
 from .protocol.envelope import envelope, with_lawful_ttl, with_meta
+from .protocol.validation import first_error
 from .protocol.versions import has_method, is_modern
-from .protocol.wire import JSONObject, Notification, Request, RequestId, Response
+from .protocol.wire import JSONObject, Notification, Request, RequestId
 from .statistics import Statistics
 from .supervision import Supervisor, open_flat_nursery
 from .transports.base import Transport
@@ -37,6 +40,12 @@ __all__ = ["Session"]
 
 T = TypeVar("T")
 
+# What the server is to remember for as long as the session lasts, and by what one replaces another.
+_STANDING: Final[Mapping[str, Callable[[JSONObject], str]]] = {
+    "logging/setLevel": lambda params: "level",
+    "resources/subscribe": lambda params: f"uri {params.get('uri')}",
+    "resources/unsubscribe": lambda params: f"uri {params.get('uri')}",
+}
 _SUBJECT: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
@@ -74,7 +83,8 @@ class Session:
         server: str,
     ) -> None:
         self.transport: Transport = transport
-        self.log_level: types.LoggingLevel | None = None
+        # Who gives a callback for logs wants some: a modern server sends none that is not asked for.
+        self.log_level: types.LoggingLevel | None = "info" if callbacks.logging else None
         self._dispatcher = dispatcher
         self._supervisor = supervisor
         self._statistics = statistics
@@ -90,6 +100,7 @@ class Session:
         self.negotiated: Negotiated
         self._envelope: Mapping[str, Any] = {}
         self._renewal: _Renewal | None = None
+        self._standing: dict[str, tuple[str, JSONObject | None]] = {}
         self._in_flight: set[trio.CancelScope] = set()
         self._idle = trio.Event()
         self.closed: bool = False
@@ -144,37 +155,59 @@ class Session:
         version = self.negotiated.version
         if not has_method(method, version):
             raise UnsupportedFeature(f"protocol version {version} has no {method}").locate(self._server)
+        if not isinstance(meta, Mapping | None):
+            raise InvalidArguments(f"meta must be a mapping, not {type(meta).__name__}").locate(self._server)
         log_level = {LOG_LEVEL_META_KEY: self.log_level} if self._envelope and self.log_level else None
         self._statistics.requests += 1
         self._statistics.requests_in_flight += 1
         try:
-            if progress_callback is None:
-                result = await self._ask(method, with_meta(params, log_level, meta, self._envelope))
-            else:
-                token = self._next_id()
-                watch = {"progressToken": token}
-                async with self._progress(token, progress_callback):
-                    result = await self._ask(
-                        method, with_meta(params, log_level, meta, self._envelope, watch)
-                    )
+            with self._underway():
+                if progress_callback is None:
+                    result = await self._ask(method, with_meta(params, log_level, meta, self._envelope))
+                else:
+                    token = self._next_id()
+                    watch = {"progressToken": token}
+                    async with self._progress(token, progress_callback):
+                        result = await self._ask(
+                            method, with_meta(params, log_level, meta, self._envelope, watch)
+                        )
             return _typed(result, result_type)
         except trio.Cancelled:
             self._statistics.requests_cancelled += 1
             raise
-        except ConnectorError as exc:
+        except Exception as exc:
             self._statistics.requests_failed += 1
-            exc.locate(self._server, _describe(method, params))
+            if isinstance(exc, ConnectorError):
+                exc.locate(self._server, _describe(method, params))
             raise
         finally:
             self._statistics.requests_in_flight -= 1
 
     async def notify(self, method: str, params: JSONObject | None) -> None:
         """Send a notification; see `Connector.notify`."""
+        message = Notification(method, params)
         try:
-            await self.transport.notify(Notification(method, params))
+            with self._underway():
+                await self._with_session(lambda: self.transport.notify(message))
         except ConnectorError as exc:
             exc.locate(self._server, method)
             raise
+
+    @contextmanager
+    def _underway(self) -> Generator[None]:
+        """End the block with `NotConnected` when the session is closed."""
+        if self.closed:
+            raise NotConnected("the connector was closed")
+        with trio.CancelScope() as scope:
+            self._in_flight.add(scope)
+            try:
+                yield
+            finally:
+                self._in_flight.remove(scope)
+                if self.closed and not self._in_flight:
+                    self._idle.set()
+        if scope.cancelled_caught:
+            raise NotConnected("the connector was closed while this was in flight")
 
     async def _ask(self, method: str, params: JSONObject | None) -> JSONObject:
         if params is None or not self._envelope:
@@ -182,26 +215,22 @@ class Session:
         return await self._rounds.run(partial(self._ask_once, method), method, params)
 
     async def _ask_once(self, method: str, params: JSONObject | None) -> JSONObject:
-        renewal = await self._last_renewal()
-        try:
-            response = await self._exchange(Request(self._next_id(), method, params))
-        except SessionExpired:
-            # The server refused the request unread, so it is safe to ask again, once.
-            await self._renewed_since(renewal)
-            response = await self._exchange(Request(self._next_id(), method, params))
+        response = await self._with_session(
+            lambda: self.transport.request(Request(self._next_id(), method, params))
+        )
+        if method in _STANDING:
+            self._standing[_STANDING[method](params or {})] = (method, params)
         return response.result
 
-    async def _exchange(self, message: Request) -> Response:
-        if not self.closed:
-            with trio.CancelScope() as scope:
-                self._in_flight.add(scope)
-                try:
-                    return await self.transport.request(message)
-                finally:
-                    self._in_flight.remove(scope)
-                    if self.closed and not self._in_flight:
-                        self._idle.set()
-        raise NotConnected("the connector was closed while the call was in flight")
+    async def _with_session(self, send: Callable[[], Awaitable[T]]) -> T:
+        """`send()`, and again with a new session if the server has ended the one that there was."""
+        renewal = await self._last_renewal()
+        try:
+            return await send()
+        except SessionExpired:
+            # The server refused it unread, so it is safe to send again, once.
+            await self._renewed_since(renewal)
+            return await send()
 
     @asynccontextmanager
     async def _progress(self, token: RequestId, callback: ProgressCallback) -> AsyncGenerator[None]:
@@ -241,16 +270,20 @@ class Session:
             self._supervisor.errands.start_soon(self._renew, renewal)
         await renewal.done.wait()
         if renewal.error is not None:
-            raise ConnectionLost(
-                f"the server ended the session, and a new one could not be opened: {renewal.error}"
-            ) from renewal.error
+            # Each caller gets an error of its own: one object raised in many tasks would mix their stories.
+            error = copy.copy(renewal.error)
+            error.message = f"the server ended the session, and a new one was refused: {error.message}"
+            raise error from renewal.error
 
     async def _renew(self, renewal: _Renewal) -> None:
         try:
             with deadline(self._connect_timeout, self._too_slow):
                 self._adopt(await self._negotiator.initialize())
+                for method, params in self._standing.values():
+                    with suppress(MCPError):
+                        await self.transport.request(Request(self._next_id(), method, params))
             self._statistics.reinitializations += 1
-        except Exception as exc:
+        except ConnectorError as exc:
             renewal.error = exc
         finally:
             renewal.done.set()
@@ -261,7 +294,7 @@ class _Renewal:
 
     def __init__(self) -> None:
         self.done = trio.Event()
-        self.error: Exception | None = None
+        self.error: ConnectorError | None = None
 
 
 @lru_cache(maxsize=256)
@@ -283,11 +316,7 @@ def _typed(result: JSONObject, kind: type[T]) -> T:
         typed: T = _adapter(cast("Any", kind)).validate_python(result)
         return typed
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ProtocolError(
-            f"the server's result is not valid at {where or 'its root'}: {first['msg']}"
-        ) from exc
+        raise ProtocolError(f"the server's result is not valid at {first_error(exc)}") from exc
 
 
 def _describe(method: str, params: JSONObject | None) -> str:

@@ -1,4 +1,4 @@
-"""What a connector has counted: cheap integers while it runs, a frozen copy for whoever asks."""
+"""What a connector has counted: cheap integers while it runs, a copy for whoever asks."""
 
 from __future__ import annotations
 

@@ -129,23 +129,32 @@ def _first_leaf(exc: BaseException) -> BaseException:
     return exc
 
 
+async def _nothing() -> None:
+    pass
+
+
 class Supervisor:
-    """The three places where a connector's tasks live. Made by `open_supervisor` only."""
+    """The three places where a connector's tasks live. Made by `open_supervisor` only.
+
+    Attributes:
+        drain: what to wait for before callbacks are cancelled, where the body has ended by itself.
+        goodbye: what to say when the errands are done.
+    """
 
     def __init__(self, services: FlatNursery, errands: FlatNursery, callbacks: FlatNursery) -> None:
-        self.services = services
-        self.errands = errands
-        self.callbacks = callbacks
+        self.services: FlatNursery = services
+        self.errands: FlatNursery = errands
+        self.callbacks: FlatNursery = callbacks
+        self.drain: Callable[[], Awaitable[object]] = _nothing
+        self.goodbye: Callable[[], Awaitable[object]] = _nothing
 
 
 @asynccontextmanager
-async def open_supervisor(
-    goodbye: Callable[[], Awaitable[object]], goodbye_timeout: float
-) -> AsyncGenerator[Supervisor]:
+async def open_supervisor(goodbye_timeout: float) -> AsyncGenerator[Supervisor]:
     """Supervise the tasks of one connection around the body.
 
-    At the end, however it comes: callbacks are cancelled; errands finish and `goodbye()` is said, both
-    within `goodbye_timeout` seconds; then the services end.
+    At the end, however it comes, within `goodbye_timeout` seconds: what is to be drained is drained, unless
+    the body failed; callbacks are cancelled; errands finish, and goodbye is said. Then the services end.
     """
     async with open_flat_nursery() as outer:
         services, errands = _ShieldedNursery(), _ShieldedNursery()
@@ -154,15 +163,25 @@ async def open_supervisor(
         try:
             await services.ready.wait()
             await errands.ready.wait()
+            ends: float | None = None
             try:
                 async with open_flat_nursery() as callbacks:
-                    yield Supervisor(services.nursery, errands.nursery, callbacks)
+                    supervisor = Supervisor(services.nursery, errands.nursery, callbacks)
+                    yield supervisor
+                    ends = trio.current_time() + goodbye_timeout
+                    with trio.move_on_at(ends):
+                        await supervisor.drain()
                     callbacks.cancel_scope.cancel(reason="the connector's block has ended")
             finally:
-                with trio.move_on_after(goodbye_timeout, shield=True):
-                    await errands.finish()
+                if ends is None:
+                    ends = trio.current_time() + goodbye_timeout
+                with trio.move_on_at(ends) as scope:
+                    scope.shield = True
+                    # Half of the time: an errand that nobody answers must not cost the goodbye.
+                    with trio.move_on_after((ends - trio.current_time()) / 2):
+                        await errands.finish()
                     try:
-                        await goodbye()
+                        await supervisor.goodbye()
                     except Exception as exc:  # it must not hide what the body raised
                         logger.warning("no goodbye was said: %r", exc)
         finally:

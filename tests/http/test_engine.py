@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,6 @@ FAILURES: list[tuple[Exception, type[Exception], str]] = [
     (httpx2.WriteError("broken pipe"), trio_mcp.ConnectionLost, "broken pipe"),
     (httpx2.RemoteProtocolError("Server disconnected early"), trio_mcp.ConnectionLost, "disconnected"),
     (httpx2.RemoteProtocolError("illegal status line"), trio_mcp.ProtocolError, "broke HTTP"),
-    (httpx2.LocalProtocolError("illegal header"), trio_mcp.ConfigurationError, "cannot be sent"),
     (httpx2.UnsupportedProtocol("x"), trio_mcp.ConfigurationError, "cannot be sent"),
     (httpx2.DecodingError("x"), trio_mcp.ProtocolError, "content encoding"),
     (httpx2.StreamClosed(), trio_mcp.ConnectionLost, "the connection broke"),
@@ -139,6 +139,69 @@ async def test_each_failure_of_the_engine_has_its_type(
         async with server.connect(timeout=7):
             pass
     assert caught.value.__cause__ is failure
+
+
+async def test_an_illegal_header_is_told_without_what_it_holds() -> None:
+    server = Server()
+
+    def fail(seen: Seen) -> httpx2.Response:
+        raise httpx2.LocalProtocolError("Illegal header value b'Bearer s3cr3t'")
+
+    server.on["server/discover"] = fail
+    with pytest.raises(trio_mcp.ConfigurationError, match="perhaps in a header") as caught:
+        async with server.connect():
+            pass
+    assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_the_programs_own_trouble_is_no_reason() -> None:
+    server = Server()
+    async with server.connect() as c:
+        server.on["tools/call"] = lambda seen: seen.sse(httpx2.ReadError("reset by peer"))
+        with pytest.raises(trio_mcp.ConnectionLost, match="broke: reset by peer") as caught:
+            try:
+                raise KeyError("password=hunter2")
+            except KeyError:
+                await c.call_tool("x")
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("with_auth", [False, True])
+async def test_whatever_else_the_client_or_the_auth_raises_is_typed(with_auth: bool) -> None:
+    class Broken(httpx2.Auth):
+        def auth_flow(self, request: httpx2.Request) -> Any:
+            raise RuntimeError("no token")
+            yield request
+
+    def fail(seen: Seen) -> httpx2.Response:
+        raise RuntimeError("engine trouble")
+
+    server = Server()
+    server.on["server/discover"] = fail
+    error = trio_mcp.AuthorizationError if with_auth else trio_mcp.TransportError
+    with pytest.raises(error, match="failed: RuntimeError") as caught:
+        async with server.connect(auth=Broken() if with_auth else None):
+            pass
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+async def test_a_closed_client_is_told_so(library: Any) -> None:
+    client = library.AsyncClient()
+    await client.aclose()
+    with pytest.raises(trio_mcp.UsageError, match="http_client is closed"):
+        async with trio_mcp.open_connector(URL, http_client=client):
+            pass
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "ALL_PROXY"])
+async def test_an_environment_that_cannot_work_is_told(
+    variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(variable, "socks5://127.0.0.1:9" if "PROXY" in variable else str(tmp_path / "none"))
+    with pytest.raises(trio_mcp.ConfigurationError, match="HTTP client cannot be set up"):
+        async with open_engine(None, True):
+            pass
 
 
 async def test_the_innermost_reason_is_the_one_that_is_told() -> None:

@@ -118,7 +118,7 @@ def test_what_is_not_the_name_of_a_header_is_refused(name: Any) -> None:
 )
 def test_a_value_that_would_forge_a_request_is_refused_and_not_shown(value: Any) -> None:
     with pytest.raises(
-        ConfigurationError, match="the value of header 'X-Key' is not visible ASCII"
+        ConfigurationError, match="the value of header 'X-Key' (is not visible ASCII|must be a str, not)"
     ) as caught:
         check_headers({"X-Key": value})
     assert "secr" not in str(caught.value)
@@ -147,3 +147,15 @@ def test_a_plain_value_is_visible_ascii_with_no_space_at_its_ends(value: str, go
 )
 def test_a_session_id_is_visible_ascii(value: str | None, good: bool) -> None:
     assert is_session_id(value) is good
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "TE", "upgrade"])
+def test_what_frames_a_message_is_not_for_the_caller_to_set(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="is set by the HTTP client itself"):
+        check_headers({name: "1"})
+
+
+@pytest.mark.parametrize("headers", [[("X", "y")], "X: y", 5])
+def test_headers_are_a_mapping(headers: Any) -> None:
+    with pytest.raises(ConfigurationError, match="headers must be a mapping"):
+        check_headers(headers)

@@ -101,10 +101,12 @@ async def test_a_session_that_cannot_be_opened_anew_fails_the_calls_and_the_next
     async with server.connect() as c:
         server.on["tools/call"] = lambda seen: seen.reply(status=404)
         server.on["initialize"] = lambda seen: seen.reply(status=503)
-        with pytest.raises(trio_mcp.ConnectionLost, match="could not be opened: HTTP 503"):
+        with pytest.raises(trio_mcp.HTTPStatusError, match="a new one was refused: HTTP 503") as caught:
             await c.call_tool("x")
-        with pytest.raises(trio_mcp.ConnectionLost):
-            await c.call_tool("x")
+        assert caught.value.status_code == 503
+        server.on["initialize"] = lambda seen: seen.reply(status=401)
+        with pytest.raises(trio_mcp.AccessDenied):
+            await c.notify("notifications/x")
         server.on["initialize"] = initialize
         server.on["tools/call"] = lambda seen: seen.result(DONE)
         await c.call_tool("x")
@@ -139,6 +141,56 @@ async def test_a_caller_cancelled_while_the_session_is_opened_anew_disturbs_no_o
         await c.call_tool("x")  # begun while the session is being opened: waits for it
     assert len(server.all("initialize")) == 2
     assert "notifications/cancelled" not in server.methods()
+
+
+async def test_what_the_server_was_to_remember_is_told_to_the_new_session() -> None:
+    server = a_server()
+    for method in ("logging/setLevel", "resources/subscribe", "resources/unsubscribe"):
+        server.on[method] = lambda seen: seen.result({})
+    async with server.connect() as c:
+        await c.set_logging_level("debug")
+        await c.set_logging_level("error")
+        await c.subscribe_resource("x://a")
+        await c.subscribe_resource("x://b")
+        await c.unsubscribe_resource("x://b")
+        server.on["tools/call"] = lambda seen: (
+            seen.result(DONE) if len(server.all("initialize")) == 2 else seen.reply(status=404)
+        )
+        server.on["resources/unsubscribe"] = lambda seen: seen.error(-32602, "not subscribed")
+        begun = len(server.seen)
+        await c.call_tool("x")
+    told = [(seen.message["method"], seen.params) for seen in server.seen[begun:] if seen.message is not None]
+    assert ("logging/setLevel", {"level": "error"}) in told
+    assert ("resources/subscribe", {"uri": "x://a"}) in told
+    assert ("resources/subscribe", {"uri": "x://b"}) not in told
+    assert told[-1][0] == "tools/call"
+
+
+async def test_a_notification_too_opens_an_expired_session_anew() -> None:
+    server = a_server()
+    server.on["notifications/x"] = lambda seen: seen.reply(
+        status=202 if seen.headers["mcp-session-id"] == "session-2" else 404
+    )
+    async with server.connect() as c:
+        server.session_id = "session-2"
+        await c.notify("notifications/x")
+        assert c.statistics().reinitializations == 1
+
+
+async def test_calls_that_queue_get_the_session_of_the_moment(autojump_clock: trio.testing.MockClock) -> None:
+    server = a_server()
+
+    async def slowly(seen: Seen) -> httpx2.Response:
+        await trio.sleep(1)
+        known = seen.headers["mcp-session-id"] == server.session_id
+        return seen.result(DONE) if known else seen.reply(status=404)
+
+    server.on["tools/call"] = slowly
+    async with server.connect(max_connections=2) as c, trio.open_nursery() as nursery:
+        server.session_id = "session-2"
+        for _ in range(10):
+            nursery.start_soon(c.call_tool, "x")
+    assert len(server.all("tools/call")) <= 12 + 2
 
 
 # Cancelling

@@ -228,7 +228,9 @@ async def test_denied_access_names_the_challenge_and_what_to_do() -> None:
     server = a_server()
     challenge = 'Bearer resource_metadata="https://x/y"'
     server.on["tools/call"] = lambda seen: seen.json({"error": "x"}, 401, {"WWW-Authenticate": challenge})
-    with pytest.raises(trio_mcp.AuthorizationError, match="pass auth=") as caught:
+    with pytest.raises(
+        trio_mcp.AuthorizationError, match=r"wants credentials, or other ones than these \(auth=\)"
+    ) as caught:
         await call(server)
     assert isinstance(caught.value, trio_mcp.AccessDenied)
     assert caught.value.www_authenticate == challenge
@@ -302,7 +304,7 @@ async def test_after_the_answer_a_stream_that_stays_open_is_not_waited_for(
         await c.call_tool("x")
         assert trio.current_time() == 0
         await server.seen[-1].closed.wait()
-        assert trio.current_time() == pytest.approx(1)
+        assert trio.current_time() == pytest.approx(0.25)
         await c.call_tool("x")
         left = trio.current_time()
     assert trio.current_time() == left

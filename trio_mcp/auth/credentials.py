@@ -27,7 +27,9 @@ class BearerToken(httpx2.Auth):
 
     def __init__(self, token: str) -> None:
         if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise ConfigurationError("auth: a bearer token is visible ASCII without spaces")
+            raise ConfigurationError(
+                "auth: a bearer token is visible ASCII without spaces, and comes without the word Bearer"
+            )
         self._header = f"Bearer {token}"
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:

@@ -26,6 +26,7 @@ _MATCH_SECONDS: Final = 0.1
 # Resolving a reference costs about ten times what another keyword does, and a comparison a tenth.
 _REFERENCE: Final = 10
 _MAX_PATTERN: Final = 5_000
+_COMPARING: Final = frozenset({"enum", "const", "required", "dependentRequired", "dependencies"})
 _DESCENDING: Final = frozenset({"items", "additionalItems", "contains", "propertyNames"})
 _COMPARISONS: Final = 10
 
@@ -104,13 +105,19 @@ def _counted(name: str, keyword: Keyword) -> Keyword:
 def _cost(name: str, value: Any, instance: Any) -> int:
     if name.endswith(("$ref", "Ref")):
         return _REFERENCE
-    if name == "enum":
-        return 1 + len(value) // _COMPARISONS
+    if name in _COMPARING:
+        return 1 + _size(value) // _COMPARISONS
     if name in _DESCENDING and isinstance(instance, dict | list):
         return 1 + len(instance)
     if name.startswith("unevaluated") and isinstance(instance, dict | list):
         return 1 + len(instance) ** 2 // (2 * _COMPARISONS)
     return 1
+
+
+def _size(value: Any) -> int:
+    """How many values `value` consists of."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_size, children))
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:

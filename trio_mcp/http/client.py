@@ -10,25 +10,32 @@ the connection can serve again; with one, or a cancellation, the connection is c
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final
 
 import httpx2
 import trio
 
 from ..deadlines import Stalled, deadline
-from ..errors import ConnectorError, HTTPStatusError, MessageTooLarge
+from ..errors import HTTPStatusError, MessageTooLarge
+from .engine import check_open
 from .failures import translate_errors
 
 __all__ = ["HttpClient", "HttpResponse"]
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_DRAIN_SECONDS: Final = 1.0
+_DRAIN_SECONDS: Final = 0.25
 _DRAIN_BYTES: Final = 1 << 16
-_EXCERPT_BYTES: Final = 200
-_SECRET_HEADERS: Final = ("authorization", "proxy-authorization", "cookie", "mcp-session-id")
+_MAX_DRAINS: Final = 8
+_MAX_STEPS: Final = 10_000
+_EXCERPT_LENGTH: Final = 200
+_SECRET_HEADER: Final = re.compile("auth|cookie|key|password|secret|session|token")
+# A shorter value would be found in any text.
+_SECRET_LENGTH: Final = 6
 
 
 class HttpResponse:
@@ -94,42 +101,55 @@ class HttpResponse:
 
     def public_headers(self) -> dict[str, str]:
         """The headers that an error may show."""
-        return {
-            name.lower(): value
+        shown = {
+            name.lower(): self.redact(value)
             for name, value in self.headers.items()
             if name.lower() not in ("set-cookie", "mcp-session-id")
         }
+        if "location" in shown:
+            shown["location"] = shown["location"].partition("?")[0]
+        return shown
 
-    def excerpt(self, body: bytes) -> str:
-        """The beginning of `body` for an error message, without what the request kept secret."""
-        text = body.decode("utf-8", "replace")
-        for name in _SECRET_HEADERS:
-            value = self.request_headers.get(name)
-            if value:
+    def excerpt(self, body: str) -> str:
+        """The beginning of `body`, for an error message."""
+        text = " ".join(body.split())
+        return text if len(text) <= _EXCERPT_LENGTH else text[:_EXCERPT_LENGTH] + "…"
+
+    def redact(self, text: str) -> str:
+        """`text`, which the server sent, without what the request kept secret."""
+        for name, value in self.request_headers.items():
+            if _SECRET_HEADER.search(name.lower()):
                 for secret in (value.rpartition(" ")[2], value):
-                    text = text.replace(secret, "[secret]")
-        text = " ".join(text.split())
-        return text if len(text) <= _EXCERPT_BYTES else text[:_EXCERPT_BYTES] + "…"
+                    if len(secret) >= _SECRET_LENGTH:
+                        text = text.replace(secret, "[secret]")
+        return text
 
     def _stalled(self) -> Stalled:
-        return Stalled(f"the server fell silent for {self._silence:g} s in the middle of its response")
+        return Stalled(
+            f"the server fell silent for {self._silence:g} s in the middle of its response "
+            "(sse_read_timeout=)"
+        )
 
     async def drain(self) -> None:
         """Read to the end for a moment, then let go."""
         read = 0
         try:
-            with trio.move_on_after(_DRAIN_SECONDS), suppress(ConnectorError):
+            with trio.move_on_after(_DRAIN_SECONDS), suppress(Exception):
                 while read < _DRAIN_BYTES and (chunk := await self.receive()):
                     read += len(chunk)
         finally:
             await self.abandon()  # noqa: ASYNC102 - shielded, and never waits
 
     async def abandon(self) -> None:
-        """Let go at once; the connection is closed if the body was not at its end."""
+        """Let go at once; the connection is closed if the body was not at its end.
+
+        It never waits, and raises nothing: all of it happens in a scope that is cancelled already.
+        """
         if self.ended:
             return
         self.ended = True
-        with trio.CancelScope(shield=True):  # nothing in it waits: see `_TidyStream.aclose`
+        with trio.CancelScope(shield=True) as scope, suppress(Exception):
+            scope.cancel(reason="the exchange was left half-way")
             await self._chunks.aclose()
             await self._response.aclose()
 
@@ -158,12 +178,14 @@ class _TidyStream(httpx2.AsyncByteStream):
             raise
 
     async def aclose(self) -> None:
+        with trio.CancelScope(shield=True) as scope, suppress(Exception):
+            scope.cancel(reason="the exchange was left half-way")
+            for _ in range(_MAX_STEPS):  # a stream with much in its buffers, or one that never checkpoints
+                if self._ended:
+                    break
+                await anext(self)
         with trio.CancelScope(shield=True) as scope:
             scope.cancel(reason="the exchange was left half-way")
-            with suppress(Exception):
-                while not self._ended:
-                    await anext(self)
-        with trio.CancelScope(shield=True):
             await self._stream.aclose()
 
 
@@ -194,9 +216,11 @@ class HttpClient:
         self._auth = httpx2.USE_CLIENT_DEFAULT if auth is None else auth
         self._headers = dict(headers)
         # How long to wait for an answer is not the engine's to say: see `silence` below.
-        self._limits = httpx2.Timeout(timeout, read=None)
+        # And queueing is ours: it must not kill anybody, whatever pool the user's client has.
+        self._limits = httpx2.Timeout(timeout, read=None, pool=None)
         self._max_size = max_size
         self._spawn = spawn
+        self._drains = 0
 
     @asynccontextmanager
     async def exchange(
@@ -228,18 +252,28 @@ class HttpClient:
         except BaseException:
             await response.abandon()  # noqa: ASYNC102 - shielded, and never waits
             raise
-        if not response.ended:
-            self._spawn(response.drain)
+        if self._drains < _MAX_DRAINS and not response.ended:
+            self._drains += 1
+            self._spawn(partial(self._drain, response))
+        else:
+            await response.abandon()
+
+    async def _drain(self, response: HttpResponse) -> None:
+        try:
+            await response.drain()
+        finally:
+            self._drains -= 1
 
     async def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, silence: float
     ) -> HttpResponse:
+        check_open(self._engine)
         with translate_errors(self.timeout):
             target = httpx2.URL(url)
         for _ in range(_MAX_REDIRECTS + 1):
             with (
-                deadline(silence, lambda: Stalled(f"the server did not answer for {silence:g} s")),
-                translate_errors(self.timeout),
+                deadline(silence, lambda: _no_answer(silence, self.timeout)),
+                translate_errors(self.timeout, authorizing=self._auth is not httpx2.USE_CLIENT_DEFAULT),
             ):
                 request = self._engine.build_request(
                     method, target, headers=headers, content=body, timeout=self._limits
@@ -265,7 +299,10 @@ class HttpClient:
 
     def _redirected(self, response: HttpResponse, url: httpx2.URL, location: str) -> httpx2.URL:
         try:
-            return url.join(location)
+            target = url.join(location)
+            if target.port is not None and not 0 < target.port < 1 << 16:
+                raise httpx2.InvalidURL("no such port")
+            return target
         except httpx2.InvalidURL as exc:
             raise self._refused(response, "a redirect to something that is not a URL") from exc
 
@@ -273,6 +310,11 @@ class HttpClient:
         return HTTPStatusError(
             f"HTTP {response.status}: {what}", status_code=response.status, headers=response.public_headers()
         )
+
+
+def _no_answer(silence: float, timeout: float) -> Stalled:
+    option = "timeout=" if silence == timeout else "sse_read_timeout="
+    return Stalled(f"the server did not answer for {silence:g} s ({option})")
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

@@ -17,12 +17,20 @@ from typing import TYPE_CHECKING, TypeAlias
 import httpx2
 import trio
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     import httpx  # noqa: ASYNC127 - for those who hold its objects
 
-__all__ = ["HttpClientOption", "Verify", "check_http_client", "open_engine", "ssl_context"]
+__all__ = [
+    "HttpClientOption",
+    "Verify",
+    "check_http_client",
+    "check_open",
+    "check_verify",
+    "open_engine",
+    "ssl_context",
+]
 
 Verify: TypeAlias = "bool | str | os.PathLike[str] | ssl.SSLContext"
 HttpClientOption: TypeAlias = "httpx2.AsyncClient | httpx.AsyncClient | None"
@@ -50,7 +58,11 @@ async def open_engine(http_client: HttpClientOption, verify: Verify) -> AsyncGen
         # request must never wait for the call that it belongs to. HTTP/2 stays off: there, cancelled
         # streams are never reset.
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=15)
-        ours = httpx2.AsyncClient(verify=ssl_context(verify), limits=limits, http2=False)
+        try:
+            ours = httpx2.AsyncClient(verify=ssl_context(verify), limits=limits, http2=False)
+        except (OSError, ImportError, ValueError) as exc:
+            # The environment's: SSL_CERT_FILE, or a proxy that it names.
+            raise ConfigurationError(f"the HTTP client cannot be set up: {exc}") from exc
     elif not check_http_client(http_client):
         assert not isinstance(http_client, httpx2.AsyncClient)
         ours = httpx2.AsyncClient(transport=_ClientAsTransport(http_client), trust_env=False)
@@ -79,6 +91,16 @@ def ssl_context(verify: Verify) -> ssl.SSLContext | bool:
         ) from exc
 
 
+def check_open(client: httpx2.AsyncClient | httpx.AsyncClient) -> None:
+    """Make sure that a user's client can send.
+
+    Raises:
+        UsageError: it is closed.
+    """
+    if client.is_closed:
+        raise UsageError("the http_client is closed: it must stay open for as long as the connector's block")
+
+
 @cache
 def _system_trust(*where: str | None) -> ssl.SSLContext:
     """The context for the system's trust store, as these variables of the environment name it.
@@ -86,6 +108,19 @@ def _system_trust(*where: str | None) -> ssl.SSLContext:
     Made once: reading the store blocks the loop for tens of milliseconds.
     """
     return httpx2.create_ssl_context()
+
+
+def check_verify(verify: Verify | None) -> Verify:
+    """`verify`, where None is True, as for mcp-use.
+
+    Raises:
+        TypeError: it is nothing that can verify.
+    """
+    if verify is None:
+        return True
+    if not isinstance(verify, bool | str | os.PathLike | ssl.SSLContext):
+        raise TypeError(f"verify must be a bool, a CA file or an ssl.SSLContext, not {type(verify).__name__}")
+    return verify
 
 
 def check_http_client(http_client: object) -> bool:
@@ -112,6 +147,7 @@ class _ClientAsTransport(httpx2.AsyncBaseTransport):
         self._httpx = sys.modules["httpx"]
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        check_open(self._client)
         theirs = self._client.build_request(
             request.method,
             str(request.url),
@@ -140,14 +176,14 @@ class _Stream(httpx2.AsyncByteStream):
         try:
             async for chunk in self._response.aiter_raw():
                 yield chunk
-        except self._httpx.RequestError as exc:
+        except (self._httpx.RequestError, self._httpx.StreamError) as exc:
             raise _counterpart(exc, self._request) from exc
 
     async def aclose(self) -> None:
         await self._response.aclose()
 
 
-def _counterpart(exc: httpx.RequestError, request: httpx2.Request) -> httpx2.RequestError:
+def _counterpart(exc: httpx.RequestError | httpx.StreamError, request: httpx2.Request) -> httpx2.RequestError:
     """The httpx2 exception of the same name: the two libraries share their tree."""
     kind: type[httpx2.RequestError] = getattr(httpx2, type(exc).__name__, httpx2.TransportError)
     return kind(str(exc), request=request)

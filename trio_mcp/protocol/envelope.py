@@ -44,7 +44,7 @@ def with_meta(params: JSONObject | None, *metas: Mapping[str, Any] | None) -> JS
     if not added:
         return params
     params = params or {}
-    return {**params, "_meta": {**params.get("_meta", {}), **added}}
+    return {**params, "_meta": {**(params.get("_meta") or {}), **added}}
 
 
 def with_lawful_ttl(result: JSONObject) -> JSONObject:

@@ -39,6 +39,10 @@ _NAME_SOURCE: Final[Mapping[str, str]] = {
     "tasks/cancel": "taskId",
 }
 
+# How a message is framed is HTTP's own business: set from outside, they would break or smuggle requests.
+_FRAMING: Final = frozenset(
+    {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PLAIN: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
@@ -72,12 +76,22 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     Raises:
         ConfigurationError: a name or value that would not survive, or would forge, a request.
     """
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(
+            f"headers must be a mapping of names to values, not {type(headers).__name__}"
+        )
     checked: dict[str, str] = {}
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise ConfigurationError(f"{name!r} is not the name of an HTTP header")
-        if not isinstance(value, str) or (value and not is_plain(value)):
-            # The value may be a credential: say which header it is, and not what it holds.
+        if name.lower() in _FRAMING:
+            raise ConfigurationError(f"the header {name!r} is set by the HTTP client itself")
+        # The value may be a credential: say which header it is, and not what it holds.
+        if not isinstance(value, str):
+            raise ConfigurationError(
+                f"the value of header {name!r} must be a str, not {type(value).__name__}"
+            )
+        if value and not is_plain(value):
             raise ConfigurationError(f"the value of header {name!r} is not visible ASCII")
         checked[name.lower()] = value
     return checked

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextvars import ContextVar
-from typing import ClassVar, Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, Protocol, TypeAlias
+
+import trio
 
 from ..errors import MCPError, ProtocolError
 from ..protocol.wire import (
@@ -21,25 +21,37 @@ from ..protocol.wire import (
 from ..statistics import Statistics
 from ..supervision import Supervisor
 
-__all__ = ["Inbox", "OneWay", "Transport", "TransportName", "in_callback"]
+__all__ = ["Inbox", "OneWay", "Transport", "TransportName"]
 
 logger: Final = logging.getLogger("trio_mcp")
 
 TransportName: TypeAlias = Literal["streamable-http", "sse", "websocket", "stdio", "memory"]
-Inbox: TypeAlias = Callable[[Incoming], None]
-"""Takes what the server sends of its own accord. It never waits: a reader calls it."""
 OneWay: TypeAlias = Notification | Response | ErrorResponse
 """What is sent without an answer being expected."""
 
-in_callback: ContextVar[bool] = ContextVar("trio_mcp_in_callback", default=False)
-"""Set in a task that answers the server: a call made there must not queue behind the call it belongs to."""
+_MAX_POSTS: Final = 32
+"""Messages that are delivered in the background at a time."""
+_MAX_ERRANDS: Final = 1000
+"""Errands that may be waiting or under way; what is to be delivered beyond that is dropped and counted."""
+
+
+class Inbox(Protocol):
+    """Takes what the server sends of its own accord."""
+
+    def receive(self, message: Incoming) -> None:
+        """Take a message. A reader calls it: it never waits and never raises."""
+        ...
+
+    async def breathe(self) -> None:
+        """Let the callbacks catch up for a moment, if they have fallen behind: for a reader amid a burst."""
+        ...
 
 
 class Transport(ABC):
     """A way to the server. It is opened and closed by the connector that owns it.
 
     Args:
-        inbox: where messages go that are not answers.
+        inbox: takes the messages that are not answers.
         supervisor: where background tasks live.
         statistics: what to count in.
     """
@@ -50,6 +62,7 @@ class Transport(ABC):
         self._inbox = inbox
         self._supervisor = supervisor
         self._statistics = statistics
+        self._posts = trio.Semaphore(_MAX_POSTS)
 
     @abstractmethod
     async def request(self, message: Request) -> Response:
@@ -84,11 +97,15 @@ class Transport(ABC):
 
     def deliver(self, message: OneWay) -> None:
         """Send `message` as an errand: in the background, bounded, its failure counted and logged."""
-        self._supervisor.errands.start_soon(self._deliver, message)
+        if self._supervisor.errands.busy < _MAX_ERRANDS:
+            self._supervisor.errands.start_soon(self._deliver, message)
+        else:
+            self._statistics.undelivered += 1
 
     async def _deliver(self, message: OneWay) -> None:
         try:
-            await self.notify(message)
+            async with self._posts:
+                await self.notify(message)
         except Exception as exc:  # one lost courtesy must not end the connection
             self._statistics.undelivered += 1
             logger.warning("a message to the server was not delivered: %r", exc)
@@ -103,5 +120,5 @@ class Transport(ABC):
             case Response(id) | ErrorResponse(id):
                 raise ProtocolError(f"the server answered request {id!r} where request {wanted!r} was asked")
             case _:
-                self._inbox(received)
+                self._inbox.receive(received)
         return None

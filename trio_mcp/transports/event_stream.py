@@ -7,7 +7,7 @@ A cursor belongs to one logical stream and outlives the connections that carry i
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import trio
@@ -24,6 +24,8 @@ T = TypeVar("T")
 _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 60.0
 _MAX_FRUITLESS: Final = 6
+_LONGEST_POLL: Final = 5.0
+_BURST: Final = 50  # messages after which the reader lets others have a turn
 _LASTING: Final = 10.0  # seconds after which a connection counts as having been of use
 
 
@@ -41,7 +43,8 @@ class StreamCursor:
         self.last_event_id: str = ""
         self._rng = rng
         self._retry: float | None = None
-        self._fruitless = 0
+        self._fruitless = 0  # connections in a row that brought nothing
+        self._quiet = 0  # connections in a row that brought no message, be it a new place to resume from
         self._opened: float | None = None
 
     @property
@@ -57,11 +60,11 @@ class StreamCursor:
         """Note how far `decoder` has come, and whether it brought a message."""
         if decoder.retry is not None:
             self._retry = decoder.retry
-        if decoder.last_event_id:
-            delivered = delivered or decoder.last_event_id != self.last_event_id
+        if decoder.last_event_id and decoder.last_event_id != self.last_event_id:
             self.last_event_id = decoder.last_event_id
-        if delivered:
             self._fruitless = 0
+        if delivered:
+            self._fruitless = self._quiet = 0
 
     async def pause(self) -> bool:
         """Wait before the next connection; False if so many brought nothing that it is no use.
@@ -71,15 +74,16 @@ class StreamCursor:
         """
         opened, self._opened = self._opened, None
         if opened is not None and trio.current_time() - opened >= _LASTING:
-            self._fruitless = 0
+            self._fruitless = self._quiet = 0
         if self._fruitless >= _MAX_FRUITLESS:
             return False
         base = _FIRST_DELAY if self._retry is None else self._retry
-        growth = 2.0 ** max(self._fruitless - 1, 0)
-        delay = max(base, min(base * growth, _LONGEST_DELAY))
-        if self._fruitless or self._retry is None:
+        longest = _LONGEST_DELAY if self._fruitless else _LONGEST_POLL
+        delay = max(base, min(base * 2.0 ** max(self._quiet - 1, 0), longest))
+        if self._quiet or self._retry is None:
             delay *= 1 + self._rng.random() / 4
         self._fruitless += 1
+        self._quiet += 1
         await trio.sleep(delay)
         return True
 
@@ -90,6 +94,7 @@ async def read_messages(
     max_message_size: int,
     batches: bool,
     take: Callable[[Message], T | None],
+    breathe: Callable[[], Awaitable[None]],
 ) -> T | None:
     """Hand each message of `response` to `take`, until it returns something or the stream ends.
 
@@ -99,6 +104,7 @@ async def read_messages(
     """
     decoder = SSEDecoder(max_message_size)
     cursor.opened()
+    taken = 0
     while chunk := await response.receive():
         for event in decoder.feed(chunk):
             # An event without data only marks a place to resume from.
@@ -108,5 +114,8 @@ async def read_messages(
                 result = take(message)
                 if result is not None:
                     return result
+                taken += 1
+                if taken % _BURST == 0:
+                    await breathe()
         cursor.advance(decoder, delivered=False)
     return None

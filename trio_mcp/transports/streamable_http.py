@@ -10,6 +10,7 @@ exchange, and no other task stands between them.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -17,6 +18,7 @@ from typing import ClassVar, Final
 
 import trio
 
+from ..callbacks import in_callback
 from ..errors import (
     AccessDenied,
     ConnectError,
@@ -35,7 +37,7 @@ from ..protocol.versions import has_batches, is_modern, sends_version_header
 from ..protocol.wire import ErrorResponse, Message, Notification, Request, Response, decode, encode
 from ..statistics import Statistics
 from ..supervision import Supervisor
-from .base import Inbox, OneWay, Transport, TransportName, in_callback, logger
+from .base import Inbox, OneWay, Transport, TransportName, logger
 from .event_stream import StreamCursor, read_messages
 
 __all__ = ["StreamableHttp"]
@@ -106,12 +108,11 @@ class StreamableHttp(Transport):
     async def request(self, message: Request) -> Response:
         body = encode(message)
         version = envelope_version(message.params)
-        headers = _POST_HEADERS | (
-            self._session_headers() if version is None else h.mirror_headers(message, version)
-        )
         async with self._place(message):
+            # Not before: the session may have been opened anew while this waited for its place.
+            own = self._session_headers() if version is None else h.mirror_headers(message, version)
             try:
-                return await self._exchange(message, headers, body, resumable=version is None)
+                return await self._exchange(message, _POST_HEADERS | own, body, resumable=version is None)
             except trio.Cancelled:
                 # A modern server sees that the response was closed; a legacy one has to be told. The
                 # handshake must not be cancelled (2511/basic/utilities/cancellation).
@@ -193,11 +194,19 @@ class StreamableHttp(Transport):
             self._session_id = session_id if h.is_session_id(session_id) else None
 
         def take(received: Message) -> Response | None:
-            return self._take(received, message.id)
+            try:
+                return self._take(received, message.id)
+            except MCPError as exc:
+                raise self._redacted(exc, response) from None
 
         if response.content_type == _SSE:
             return await read_messages(
-                response, cursor, self._max_message_size, has_batches(self._version), take
+                response,
+                cursor,
+                self._max_message_size,
+                has_batches(self._version),
+                take,
+                self._inbox.breathe,
             )
         if response.content_type != _JSON:
             what = response.content_type or "no content type"
@@ -221,7 +230,7 @@ class StreamableHttp(Transport):
                 body = await response.read()
         except ConnectorError:
             pass  # the status says what is to be said
-        error = self._status_error(response, body)
+        error = self._status_error(response, response.redact(body.decode("utf-8", "replace")), message)
         if isinstance(error, AccessDenied | SessionExpired) or message is None:
             return error
         try:
@@ -229,13 +238,20 @@ class StreamableHttp(Transport):
         except ConnectorError:
             return error
         if isinstance(answer, ErrorResponse) and answer.id in (None, message.id):
-            mcp_error = MCPError(answer.code, answer.message, answer.data)
+            mcp_error = self._redacted(MCPError(answer.code, answer.message, answer.data), response)
             mcp_error.http_status = response.status
             mcp_error.__cause__ = error
             return mcp_error
         return error
 
-    def _status_error(self, response: HttpResponse, body: bytes) -> HTTPStatusError:
+    def _redacted(self, error: MCPError, response: HttpResponse) -> MCPError:
+        """`error`, should the server have repeated in it what the request kept secret, without that."""
+        data = json.dumps(error.data)
+        if response.redact(error.message + data) == error.message + data:
+            return error
+        return MCPError(error.code, response.redact(error.message), json.loads(response.redact(data)))
+
+    def _status_error(self, response: HttpResponse, body: str, message: Request | None) -> HTTPStatusError:
         status = response.status
         text = f"HTTP {status}"
         if response.content_type in (_JSON, "application/problem+json", "text/plain") and body:
@@ -243,10 +259,15 @@ class StreamableHttp(Transport):
         kind = HTTPStatusError
         if status in (401, 403):
             kind = AccessDenied
-            text += "; the server wants other credentials: pass auth="
+            text += "; it wants credentials, or other ones than these (auth=)"
         elif status == 404 and h.SESSION_ID in response.request_headers:
             kind = SessionExpired
-        return kind(text, status_code=status, headers=response.public_headers())
+        elif status in (404, 405, 501) and message is not None and message.method in _UNQUEUED:
+            text += "; is this the URL of an MCP endpoint?"
+        error = kind(text, status, response.public_headers())
+        if error.retry_after is not None:
+            error.message += f"; it asks to wait for {error.retry_after:g} s"
+        return error
 
     # Headers
 
@@ -288,7 +309,12 @@ class StreamableHttp(Transport):
                 if response.status != 200 or response.content_type != _SSE:
                     return _is_outage(response.status)
                 await read_messages(
-                    response, cursor, self._max_message_size, has_batches(self._version), self._overhear
+                    response,
+                    cursor,
+                    self._max_message_size,
+                    has_batches(self._version),
+                    self._overhear,
+                    self._inbox.breathe,
                 )
         except Exception as exc:
             logger.debug("the server's GET stream broke: %r", exc)
@@ -298,7 +324,7 @@ class StreamableHttp(Transport):
 
     def _overhear(self, received: Message) -> None:
         if isinstance(received, Request | Notification):
-            self._inbox(received)
+            self._inbox.receive(received)
         else:
             self._statistics.unknown_messages += 1
 
