@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 import trio_mcp
-from tests.support.server import HANG, Json, Piece, Seen, Server, notification, progress, request
+from tests.support.server import HANG, Json, Piece, Seen, Server, event, notification, progress, request
 
 LEGACY = "2025-11-25"
 DONE = {"content": [{"type": "text", "text": "done"}]}
@@ -331,6 +331,29 @@ INFINITE = (
 )
 
 
+@pytest.mark.parametrize("pauses", [0, 1])
+async def test_a_burst_of_progress_in_one_piece_is_not_lost(pauses: int) -> None:
+    server = Server()
+
+    def call(seen: Seen) -> httpx2.Response:
+        token = seen.params["_meta"]["progressToken"]
+        burst = b"".join(event(progress(token, n)) for n in range(10_000))
+        return seen.sse(burst, seen.answer(DONE))
+
+    server.on["tools/call"] = call
+    seen: list[float] = []
+
+    async def report(value: float, total: float | None, message: str | None) -> None:
+        for _ in range(pauses):
+            await trio.lowlevel.checkpoint()
+        seen.append(value)
+
+    async with server.connect() as c:
+        await c.call_tool("x", progress_callback=report)
+        assert c.statistics().notifications_dropped == 0
+    assert seen == list(range(10_000))
+
+
 async def test_progress_brings_total_and_message() -> None:
     seen: list[Any] = []
 
@@ -429,6 +452,30 @@ async def test_a_callback_for_roots_comes_before_the_list() -> None:
     server = asking(request(1, "roots/list"))
     (answer,) = await answers(server, roots=[], list_roots_callback=roots)
     assert answer["result"]["roots"] == [{"uri": "file:///cb"}]
+
+
+async def test_a_flood_of_pings_that_is_not_taken_is_dropped_and_counted() -> None:
+    server = asking(*[request(n, "ping") for n in range(1500)])
+    server.on["answer"] = lambda seen: trio.sleep_forever()
+    async with server.connect() as c:
+        await trio.testing.wait_all_tasks_blocked()
+        assert c.statistics().unanswerable_requests == 500
+        assert len(server.all("answer")) == 32
+        for _ in range(5):  # and a cancelled call adds none to them
+            with trio.move_on_after(0):
+                await c.call_tool("x")
+
+
+async def test_what_cannot_even_be_queued_is_counted_as_undelivered(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = asking(*[request(n, "ping") for n in range(1000)])
+    server.on["answer"] = server.on["tools/call"] = lambda seen: trio.sleep_forever()
+    async with server.connect() as c:
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(0.1):
+            await c.call_tool("x")
+        assert c.statistics().undelivered == 1
 
 
 async def test_an_answer_that_cannot_be_delivered_is_counted(caplog: pytest.LogCaptureFixture) -> None:

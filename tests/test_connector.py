@@ -180,6 +180,81 @@ async def test_calls_in_flight_end_with_the_block(autojump_clock: trio.testing.M
     assert len(server.all("notifications/cancelled")) == 3
 
 
+async def test_a_notification_in_flight_ends_with_the_block_and_none_is_sent_after_it() -> None:
+    server = a_server()
+    server.on["notifications/x"] = hang
+    failures: list[Exception] = []
+
+    async def notify(c: trio_mcp.Connector) -> None:
+        try:
+            await c.notify("notifications/x")
+        except trio_mcp.NotConnected as exc:
+            failures.append(exc)
+
+    async with trio.open_nursery() as nursery:
+        async with server.connect() as c:
+            nursery.start_soon(notify, c)
+            await trio.testing.wait_all_tasks_blocked()
+            await c.aclose()
+            with pytest.raises(trio_mcp.NotConnected, match="the connector was closed"):
+                await c.notify("notifications/x")
+    assert len(failures) == 1
+    assert len(server.all("notifications/x")) == 1
+
+
+async def test_a_call_that_waits_for_a_callback_ends_with_the_block(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server()
+    question = {"method": "roots/list"}
+    server.on["tools/call"] = lambda seen: seen.result(
+        {"resultType": "input_required", "inputRequests": {"q": question}}
+    )
+    ended: list[float] = []
+
+    async def slow(context: Any) -> Any:
+        await trio.sleep(100)
+
+    async def call(c: trio_mcp.Connector) -> None:
+        with pytest.raises(trio_mcp.NotConnected):
+            await c.call_tool("x")
+        ended.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        async with server.connect(list_roots_callback=slow) as c:
+            nursery.start_soon(call, c)
+            await trio.sleep(1)
+    assert ended == [1]
+
+
+async def test_what_is_drained_and_said_at_the_end_shares_one_second(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server(LEGACY)
+    log = notification("notifications/message", {"level": "info", "data": "x"})
+    server.on["tools/call"] = lambda seen: seen.sse(log, seen.answer(DONE))
+    server.on["DELETE"] = hang
+
+    async def stuck(params: object) -> None:
+        await trio.sleep_forever()
+
+    async with server.connect(logging_callback=stuck) as c:
+        await c.call_tool("x")
+        left = trio.current_time()
+    assert trio.current_time() - left == pytest.approx(1)
+
+
+async def test_an_errand_that_nobody_answers_does_not_cost_the_goodbye(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server(LEGACY)
+    server.on["tools/call"] = server.on["notifications/cancelled"] = hang
+    async with server.connect() as c:
+        with trio.move_on_after(1):
+            await c.call_tool("x")
+    assert server.methods()[-1] == "DELETE"
+
+
 async def test_notifications_that_came_are_seen_before_the_block_is_left() -> None:
     server = a_server()
     log = notification("notifications/message", {"level": "info", "data": "x"})
@@ -267,8 +342,13 @@ def test_under_asyncio_it_says_what_to_do() -> None:
     ("target", "text"),
     [
         ("ftp://example.com", "scheme 'ftp'"),
-        ("example.com/mcp", "no scheme"),
+        ("example.com/mcp", "did you mean http://example.com/mcp"),
+        ("127.0.0.1:8000/mcp", "did you mean http://127.0.0.1:8000/mcp"),
         ("http://", "no host"),
+        ("http://a b/mcp", "white space"),
+        ("http://example.com/mcp ", "white space"),
+        ("http://example.com:99999/mcp", "between 1 and 65535, not 99999"),
+        ("http://example.com:0/mcp", "between 1 and 65535, not 0"),
         ("http://exa mple.com:port", "not a usable URL"),
         (b"http://example.com", "a target is a URL"),
     ],
@@ -289,6 +369,16 @@ def test_a_target_that_cannot_work_is_told_at_once(target: Any, text: str) -> No
         {"transport": "carrier-pigeon"},
         {"middleware": [object()]},
         {"max_message_size": 0},
+        {"max_connections": 1.5},
+        {"max_connections": None},
+        {"roots": ["file:///x"]},
+        {"roots": "file:///x"},
+        {"client_info": {"name": "x"}},
+        {"elicitation_callback": 5},
+        {"logging_callback": "x"},
+        {"headers": {"x": 1}},
+        {"headers": [("x", "y")]},
+        {"auth": "Bearer x"},
         {"max_connections": 0},
         {"headers": {"x": "a\r\nb: c"}},
         {"headers": {"no name": "a"}},
@@ -301,7 +391,7 @@ def test_an_option_that_cannot_work_is_told_at_once(options: dict[str, Any]) -> 
         trio_mcp.open_connector(URL, **options)
 
 
-@pytest.mark.parametrize("options", [{"auth": 5}, {"http_client": object()}])
+@pytest.mark.parametrize("options", [{"auth": 5}, {"http_client": object()}, {"verify": 3}])
 def test_an_option_of_a_wrong_type_is_a_type_error(options: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         trio_mcp.open_connector(URL, **options)
@@ -333,6 +423,11 @@ async def test_the_identifier_and_the_errors_show_no_secret_of_the_url() -> None
     connector = trio_mcp.open_connector("https://user:secret@example.com/mcp?key=secret")
     assert connector.public_identifier == "https://example.com/mcp"
     assert "secret" not in repr(connector)
+    server = a_server()
+    url = "http://user:secret@server.test/mcp"
+    async with trio_mcp.open_connector(url, http_client=server.client(), verify=None):
+        pass
+    assert server.seen[0].headers["authorization"] == "Basic dXNlcjpzZWNyZXQ="
 
 
 async def test_client_info_and_headers_are_sent_and_the_callers_dict_stays_as_it_was() -> None:
@@ -348,6 +443,21 @@ async def test_client_info_and_headers_are_sent_and_the_callers_dict_stays_as_it
         assert seen.headers["authorization"] == "Bearer token"
         assert seen.headers["user-agent"].startswith("trio_mcp/")
         assert seen.params["_meta"]["io.modelcontextprotocol/clientInfo"] == {"name": "me", "version": "9"}
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".com"])
+async def test_a_host_that_cannot_be_is_a_typed_error(host: str) -> None:
+    with pytest.raises(trio_mcp.ConfigurationError, match="not a usable URL"):
+        async with trio_mcp.open_connector(f"http://{host}/mcp"):
+            pass
+
+
+async def test_connect_under_asyncio_says_what_to_do_too() -> None:
+    def run() -> None:
+        asyncio.run(trio_mcp.connect(None, URL))  # type: ignore[arg-type]
+
+    with pytest.raises(trio_mcp.UsageError, match=r"trio\.run"):
+        await trio.to_thread.run_sync(run)
 
 
 async def test_nothing_is_printed_and_no_log_shows_a_secret(
@@ -410,6 +520,40 @@ async def test_cancelling_the_callers_nursery_ends_the_connection_with_a_goodbye
         await trio_mcp.connect(nursery, URL, http_client=server.client())
         nursery.cancel_scope.cancel()
     assert server.methods()[-1] == "DELETE"
+
+
+async def test_a_connector_that_runs_cannot_be_run_again_and_can_still_be_closed() -> None:
+    c = a_server().connect()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(c.run)
+        with pytest.raises(trio_mcp.UsageError, match="open already"):
+            await c.run()
+        await c.aclose()
+    assert not c.is_connected
+    async with trio.open_nursery() as nursery:  # and run anew
+        await nursery.start(c.run)
+        assert c.is_connected
+        await c.aclose()
+
+
+async def test_aclose_ends_a_handshake_under_way(autojump_clock: trio.testing.MockClock) -> None:
+    server = Server()
+    server.on["server/discover"] = hang
+    c = server.connect()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(c.run)
+        await trio.sleep(1)
+        await c.aclose()
+        assert trio.current_time() == pytest.approx(1)
+
+
+async def test_aclose_before_the_task_has_begun_keeps_it_from_connecting() -> None:
+    server = a_server()
+    c = server.connect()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(c.run)
+        await c.aclose()
+    assert not server.seen
 
 
 async def test_aclose_in_a_block_ends_calls_and_leaves_the_rest_to_the_block() -> None:

@@ -102,6 +102,24 @@ async def test_a_state_alone_is_brought_back_after_a_moment(autojump_clock: trio
     assert waits == pytest.approx([0.05, 0.1, 0.2, 0.25])
 
 
+async def test_the_last_round_counts_too(autojump_clock: trio.testing.MockClock) -> None:
+    server = rounds(*[needed()] * 10, DONE)
+    async with server.connect() as c:
+        await c.call_tool("x")
+
+
+async def test_an_sdks_own_error_is_a_refusal() -> None:
+    class SdkError(Exception):
+        error = types.ErrorData(code=-1, message="user said no")
+
+    async def refuse(context: Any, params: Any) -> Any:
+        raise SdkError
+
+    async with rounds(needed(q=FORM), DONE).connect(elicitation_callback=refuse) as c:
+        with pytest.raises(trio_mcp.InputRefused, match="user said no"):
+            await c.call_tool("x")
+
+
 async def test_rounds_without_end_are_an_error(autojump_clock: trio.testing.MockClock) -> None:
     server = rounds(needed())
     async with server.connect() as c:

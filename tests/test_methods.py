@@ -227,6 +227,25 @@ async def test_structured_content_is_validated_against_the_listed_output_schema(
         await c.call_tool("t", {"n": "x"})
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.call_tool("x", [1]),
+        lambda c: c.call_tool("x", "a"),
+        lambda c: c.call_tool("x", meta=5),
+        lambda c: c.complete(types.PromptReference(name="p"), {"nam": "a"}),
+    ],
+)
+async def test_arguments_of_a_wrong_shape_are_told(call: Callable[[Connector], Any]) -> None:
+    server = Server()
+    async with server.connect() as c:
+        with pytest.raises(trio_mcp.InvalidArguments):
+            await call(c)
+        assert len(server.seen) == 1
+        with pytest.raises(trio_mcp.MCPError):
+            await c.request("x/y", {"_meta": None}, types.EmptyResult)
+
+
 async def test_a_tools_own_failure_is_a_result() -> None:
     server = Server()
     server.on["tools/call"] = lambda seen: seen.result(

@@ -56,7 +56,7 @@ class HttpConnector(Connector):
             and above; see `set_logging_level`.
         middleware: a chain around every request; not available in this version.
         verify: True checks the server's certificate against the system's trust store; a CA file or an
-            `ssl.SSLContext` against that; False checks nothing.
+            `ssl.SSLContext` against that; False checks nothing; None is True.
         roots: `file://` roots to offer; see `set_roots`.
         list_roots_callback: answers the server's `roots/list`, instead of `roots`.
         transport: "auto" or "streamable-http".
@@ -92,7 +92,7 @@ class HttpConnector(Connector):
         message_handler: MessageHandler | None = None,
         logging_callback: LoggingCallback | None = None,
         middleware: Sequence[object] | None = None,
-        verify: Verify = True,
+        verify: Verify | None = True,
         *,
         roots: Sequence[types.Root] | None = None,
         list_roots_callback: ListRootsCallback | None = None,

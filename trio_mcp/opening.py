@@ -39,7 +39,7 @@ class HttpOptions(TypedDict, total=False):
     message_handler: MessageHandler | None
     logging_callback: LoggingCallback | None
     middleware: Sequence[object] | None
-    verify: Verify
+    verify: Verify | None
     roots: Sequence[types.Root] | None
     list_roots_callback: ListRootsCallback | None
     transport: HttpTransportOption

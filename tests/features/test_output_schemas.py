@@ -278,6 +278,18 @@ def test_an_evil_pattern_does_not_block(
         assert "too expensive" in str(exc) or "not valid at $" in str(exc)
 
 
+NAMES: Final = [str(n) for n in range(3000)]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "item"),
+    [({"required": NAMES}, dict.fromkeys(NAMES, 0)), ({"const": NAMES}, NAMES), ({"enum": [NAMES]}, NAMES)],
+)
+def test_a_long_keyword_costs_what_it_compares(keyword: dict[str, Any], item: object) -> None:
+    schema = {"items": {"allOf": [{"$ref": "#/$defs/a"}] * 100}, "$defs": {"a": keyword}}
+    assert "too expensive" in refusal(schema, [item] * 100)
+
+
 @pytest.mark.parametrize("keyword", ["pattern", "patternProperties", "additionalProperties"])
 def test_a_pattern_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch, keyword: str) -> None:
     def search(pattern: str, text: str, *, timeout: float) -> None:

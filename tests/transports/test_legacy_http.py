@@ -300,6 +300,16 @@ async def test_a_retry_of_zero_is_no_licence_to_flood(autojump_clock: trio.testi
     assert len(server.all("GET")) <= 31
 
 
+async def test_a_server_that_closes_at_once_with_a_new_place_each_time_is_asked_ever_more_slowly(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server()
+    streams(server, *[(event("", id=str(n), retry=0),) for n in range(999)])
+    async with server.connect():
+        await trio.sleep(60)
+    assert len(server.all("GET")) <= 25
+
+
 async def test_a_get_stream_that_lasts_is_opened_again_for_ever(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

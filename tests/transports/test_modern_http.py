@@ -247,6 +247,125 @@ async def test_a_token_that_the_server_repeats_is_not_shown(caplog: pytest.LogCa
     assert "s3cr3t" not in repr(caught.value) + str(vars(caught.value)) + caplog.text
 
 
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_secret_that_the_server_repeats_in_its_error_is_not_shown(status: int) -> None:
+    server = a_server()
+    server.on["tools/call"] = lambda seen: seen.error(
+        -32600, f"bad {seen.headers['authorization']}", status, {"key": seen.headers["x-api-key"], "n": 1}
+    )
+    with pytest.raises(trio_mcp.MCPError, match=r"bad Bearer \[secret\]") as caught:
+        await call(server, auth="token-s3cr3t", headers={"X-Api-Key": "key-s3cr3t", "X-Team": "a"})
+    assert caught.value.data == {"key": "[secret]", "n": 1}
+    assert "s3cr3t" not in repr(caught.value) + repr(caught.value.__cause__)
+
+
+async def test_a_token_too_short_to_be_a_secret_does_not_blot_out_the_text() -> None:
+    server = a_server()
+    server.on["tools/call"] = lambda seen: seen.reply("an apple a day", status=400, type="text/plain")
+    with pytest.raises(trio_mcp.HTTPStatusError, match="an apple a day"):
+        await call(server, auth="a")
+
+
+async def test_the_headers_of_an_error_show_no_secret() -> None:
+    server = a_server()
+    async with server.connect(auth="token-s3cr3t") as c:
+        server.on["tools/call"] = lambda seen: seen.reply(
+            status=302,
+            headers={
+                "location": "http://x.test/?code=s3cr3t",
+                "www-authenticate": seen.headers["authorization"],
+            },
+        )
+        with pytest.raises(trio_mcp.HTTPStatusError) as caught:
+            await c.call_tool("x")
+    assert caught.value.headers["location"] == "http://x.test/"
+    assert "s3cr3t" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+async def test_an_address_that_is_no_endpoint_is_doubted(status: int) -> None:
+    server = a_server()
+    server.on["server/discover"] = server.on["initialize"] = lambda seen: seen.reply(status=status)
+    with pytest.raises(trio_mcp.HTTPStatusError, match="is this the URL of an MCP endpoint"):
+        await call(server)
+
+
+class Odd(httpx2.AsyncByteStream):
+    """A stream of somebody's own making."""
+
+    def __init__(self, *pieces: bytes, then: Exception | None = None, close: Any = None) -> None:
+        self.pieces, self.then, self.close = pieces, then, close
+
+    async def __aiter__(self) -> Any:
+        for piece in self.pieces:
+            yield piece
+        if self.then is not None:
+            raise self.then
+        await trio.sleep_forever()
+
+    async def aclose(self) -> None:
+        if self.close is not None:
+            await self.close()
+
+
+def odd(stream: httpx2.AsyncByteStream) -> httpx2.Response:
+    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
+
+
+async def fails() -> None:
+    raise OSError("aclose failed")
+
+
+async def lingers() -> None:
+    await trio.sleep(5)
+
+
+@pytest.mark.parametrize("close", [fails, lingers])
+async def test_letting_go_of_an_odd_stream_neither_waits_nor_raises(
+    close: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = a_server()
+    server.on["tools/call"] = lambda seen: odd(Odd(b": hello\n\n", close=close))
+    async with server.connect() as c:
+        with trio.move_on_after(0.2) as scope:
+            await c.call_tool("x")
+        assert scope.cancelled_caught
+        assert trio.current_time() == pytest.approx(0.2)
+        assert c.statistics().requests_cancelled == 1
+
+
+async def test_an_odd_stream_that_fails_after_the_answer_harms_nobody() -> None:
+    server = a_server()
+    server.on["tools/call"] = lambda seen: odd(Odd(event(seen.answer(DONE)), then=ValueError("odd")))
+    async with server.connect() as c:
+        await c.call_tool("x")
+        await trio.testing.wait_all_tasks_blocked()
+        assert c.is_connected
+
+
+async def test_a_stream_that_never_waits_is_let_go_all_the_same() -> None:
+    class Endless(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> Any:
+            while True:
+                yield b"{"
+
+    server = a_server()
+    server.on["tools/call"] = lambda seen: httpx2.Response(
+        200, headers={"content-type": "application/json"}, stream=Endless()
+    )
+    with pytest.raises(trio_mcp.MessageTooLarge):
+        await call(server, max_message_size=100)
+
+
+async def test_streams_that_stay_open_after_their_answer_do_not_pile_up() -> None:
+    server = a_server()
+    server.on["tools/call"] = lambda seen: seen.sse(seen.answer(DONE), HANG)
+    async with server.connect() as c:
+        for _ in range(50):
+            await c.call_tool("x")
+        assert sum(not seen.closed.is_set() for seen in server.all("tools/call")) <= 8
+
+
 async def test_an_error_page_that_drips_is_not_waited_for(autojump_clock: trio.testing.MockClock) -> None:
     server = a_server()
     server.on["tools/call"] = lambda seen: seen.reply("half", HANG, status=500, type="text/plain")
@@ -357,6 +476,7 @@ async def test_a_redirect_that_keeps_method_and_origin_is_followed() -> None:
         (303, "/mcp/", "not followed"),
         (307, "/mcp", "more than 5 redirects"),
         (307, "http://host:port", "not a URL"),
+        (307, "http://server.test:99999/", "not a URL"),
     ],
 )
 async def test_any_other_redirect_is_an_error_that_names_the_target(

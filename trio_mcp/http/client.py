@@ -180,11 +180,11 @@ class _TidyStream(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         with trio.CancelScope(shield=True) as scope, suppress(Exception):
             scope.cancel(reason="the exchange was left half-way")
-            for _ in range(_MAX_STEPS):  # a stream with much in its buffers, or one that never checkpoints
-                if self._ended:
-                    break
+            steps = 0  # not without end: there are streams that never checkpoint
+            while not self._ended and steps < _MAX_STEPS:
+                steps += 1
                 await anext(self)
-        with trio.CancelScope(shield=True) as scope:
+        with trio.CancelScope(shield=True) as scope, suppress(Exception):
             scope.cancel(reason="the exchange was left half-way")
             await self._stream.aclose()
 
