@@ -184,7 +184,6 @@ class Negotiator:
         Raises:
             VersionMismatch: that version is not one of ours, or not the pinned one.
         """
-        self._transport.adopt(None)
         offer = self._pinned or LATEST_LEGACY_VERSION
         params: JSONObject = {
             "protocolVersion": offer,

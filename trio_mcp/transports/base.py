@@ -84,8 +84,8 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    def adopt(self, version: str | None) -> None:
-        """From now on the connection speaks `version`; None: a new handshake begins."""
+    def adopt(self, version: str) -> None:
+        """From now on the connection speaks `version`."""
 
     @abstractmethod
     async def start(self) -> None:

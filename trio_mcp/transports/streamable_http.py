@@ -90,10 +90,8 @@ class StreamableHttp(Transport):
 
     # What the session calls
 
-    def adopt(self, version: str | None) -> None:
+    def adopt(self, version: str) -> None:
         self._version = version
-        if version is None:
-            self._session_id = None
 
     async def start(self) -> None:
         self._listening.cancel(reason="a new session begins")
@@ -109,8 +107,12 @@ class StreamableHttp(Transport):
         body = encode(message)
         version = envelope_version(message.params)
         async with self._place(message):
-            # Not before: the session may have been opened anew while this waited for its place.
-            own = self._session_headers() if version is None else h.mirror_headers(message, version)
+            # Not before: the session may have been opened anew while this waited for its place. Until a new
+            # handshake is made, calls carry the old session, and learn by 404 that it has ended.
+            if version is not None:
+                own = h.mirror_headers(message, version)
+            else:
+                own = {} if message.method == "initialize" else self._session_headers()
             try:
                 return await self._exchange(message, _POST_HEADERS | own, body, resumable=version is None)
             except trio.Cancelled:
