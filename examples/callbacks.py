@@ -33,4 +33,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:])
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    trio.run(main, sys.argv[1])

@@ -20,6 +20,8 @@ def main() -> None:
     try:
         # Here, not above: the library works without typer and rich, and only the command needs them.
         from .cli.app import app
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] not in _EXTRA:
             raise

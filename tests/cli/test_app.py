@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -89,7 +90,7 @@ def test_call_as_json(url: str) -> None:
 
 @pytest.mark.real
 def test_a_tool_that_fails_is_exit_code_1(url: str) -> None:
-    result = run("call", url, "add", "a=1")
+    result = run("call", url, "add", 'a:="x"', "b=1")
     assert result.exit_code == 1
     assert "Field required" in result.stdout
 
@@ -275,7 +276,25 @@ def test_exit_codes(monkeypatch: pytest.MonkeyPatch, raised: BaseException, code
     monkeypatch.setattr(demo, "run", fail)
     result = run("demo")
     assert (result.exit_code, result.stdout) == (code, "")
-    assert re.fullmatch(r"" if code == 130 else r"error: no( \\x1b\[31m \(error -1\))?\n", result.stderr)
+    hint = "; check --token or TRIO_MCP_TOKEN" * (code == 4)
+    assert re.fullmatch(
+        r"" if code == 130 else rf"error: no( \\x1b\[31m \(error -1\))?{hint}\n", result.stderr
+    )
+
+
+def test_what_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(console: Console) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(demo, "run", fail)
+    result = run("demo")
+    assert (result.exit_code, result.stderr) == (1, "error: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO()])
+def test_without_a_standard_input_nobody_is_asked(monkeypatch: pytest.MonkeyPatch, stdin: object) -> None:
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert not app_module._at_a_terminal()
 
 
 @pytest.mark.parametrize("raised", [RuntimeError("a bug"), ExceptionGroup("", [RuntimeError("a bug")])])

@@ -141,3 +141,10 @@ def test_a_bad_header_is_refused_and_not_shown(word: str) -> None:
     with pytest.raises(UsageError, match="number 2 is not") as caught:
         parse_headers(["A: b", word])
     assert "secret" not in str(caught.value)
+
+
+def test_what_the_schema_requires_must_be_there() -> None:
+    schema = {"properties": {"a": {"type": "integer"}}, "required": ["a", "b"]}
+    with pytest.raises(UsageError, match="missing: b;"):
+        typed_arguments(parse_arguments(["a=1"]), schema)
+    assert typed_arguments(parse_arguments(["a=1", "b=x"]), schema) == {"a": 1, "b": "x"}

@@ -1,6 +1,8 @@
+import builtins
 import io
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -56,6 +58,19 @@ def test_another_missing_module_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "difflib", None)
     with pytest.raises(ModuleNotFoundError, match="difflib"):
         __main__.main()
+
+
+def test_ctrl_c_while_it_is_still_importing_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str, *rest: Any, **named: Any) -> Any:
+        if "cli.app" in name:
+            raise KeyboardInterrupt
+        return imported(name, *rest, **named)
+
+    imported = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        __main__.main()
+    assert caught.value.code == 130
 
 
 def test_python_m_and_a_light_import() -> None:

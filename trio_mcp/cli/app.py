@@ -40,6 +40,9 @@ _EXIT_CODES: Final[Sequence[tuple[type[BaseException], int]]] = (
 
 app: typer.Typer = typer.Typer(
     help="An MCP (Model Context Protocol) client for the terminal.",
+    epilog="Exit codes: 0 done, 1 the tool failed or the connection was lost, 2 a mistake in the command, "
+    "3 could not connect, 4 access denied, 5 the server broke the protocol, 6 the server answered with an "
+    "error, 130 Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -121,7 +124,7 @@ def call(
         words = parse_arguments(arguments or ())
         notes = Console(stderr=True)
         with ProgressView(notes) as progress:
-            prompt = TerminalPrompt(notes, progress.paused, interactive=sys.stdin.isatty())
+            prompt = TerminalPrompt(notes, progress.paused, interactive=_at_a_terminal())
 
             async def log(message: types.LoggingMessageNotificationParams) -> None:
                 print_log(notes, message)
@@ -178,10 +181,18 @@ async def _ask_for_logs(c: Connector) -> None:
         await c.set_logging_level("info")
 
 
+def _at_a_terminal() -> bool:
+    # Where a program is started without a standard input, there is none.
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def _run(main: Callable[[], Awaitable[int]]) -> NoReturn:
     """Run `main` on Trio and exit with its code, or with that of what it raised."""
     try:
         code = trio.run(main)
+    except OSError as exc:  # the connector's own are typed: this is what could not be written
+        sys.stderr.write(f"error: {exc}\n")
+        code = 1
     except (ConnectorError, KeyboardInterrupt, BaseExceptionGroup) as exc:
         reason = _reason(exc)
         found = next((code for kind, code in _EXIT_CODES if isinstance(reason, kind)), None)
@@ -189,7 +200,8 @@ def _run(main: Callable[[], Awaitable[int]]) -> NoReturn:
             raise
         code = found
         if isinstance(reason, ConnectorError):
-            print_text(Console(stderr=True), one_line(f"error: {reason}"))
+            hint = "; check --token or TRIO_MCP_TOKEN" if isinstance(reason, AuthorizationError) else ""
+            print_text(Console(stderr=True), one_line(f"error: {reason}{hint}"))
     raise typer.Exit(code)
 
 

@@ -71,7 +71,7 @@ def typed_arguments(arguments: Iterable[Argument], input_schema: Mapping[str, An
         input_schema: the tool's, which tells what `key=value` is converted to.
 
     Raises:
-        UsageError: a text that is not JSON, or is not what the schema wants.
+        UsageError: a text that is not JSON, or is not what the schema wants, or none where it wants one.
     """
     known = as_mapping(input_schema.get("properties"))
     values: dict[str, Any] = {}
@@ -83,6 +83,10 @@ def typed_arguments(arguments: Iterable[Argument], input_schema: Mapping[str, An
                 values[argument.key] = convert(argument.text, kinds(known.get(argument.key), input_schema))
         except ValueError as exc:
             raise UsageError(f"the argument {argument.key!r}: {exc}") from exc
+    required = input_schema.get("required")
+    missing = [name for name in required if name not in values] if isinstance(required, list) else []
+    if missing:
+        raise UsageError(f"missing: {', '.join(map(str, missing))}; `trio-mcp tools URL` tells their types")
     return values
 
 
