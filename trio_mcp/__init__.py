@@ -1,8 +1,12 @@
 """The MCP (Model Context Protocol) client for Trio.
 
-async with open_connector("https://example.com/mcp") as c:
-    with trio.fail_after(10):
-        result = await c.call_tool("add", {"a": 1, "b": 2})
+    async with open_connector("https://example.com/mcp") as c:
+        with trio.fail_after(10):
+            result = await c.call_tool("add", {"a": 1, "b": 2})
+
+Docstrings cite pages of the specification by revision and path: `26/basic/index` is
+https://modelcontextprotocol.io/specification/2026-07-28/basic/index, and so on; `2511/`, `2506/`, `2503/`
+and `2411/` are the revisions 2025-11-25, 2025-06-18, 2025-03-26 and 2024-11-05.
 """
 
 import logging

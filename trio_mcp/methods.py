@@ -169,7 +169,7 @@ class Methods(ABC):
         await self.request("resources/subscribe", {"uri": str(uri)}, types.EmptyResult)
 
     async def unsubscribe_resource(self, uri: str) -> None:
-        """Take a subscription back; see `subscribe_resource`."""
+        """End a subscription; see `subscribe_resource`."""
         await self.request("resources/unsubscribe", {"uri": str(uri)}, types.EmptyResult)
 
     # Prompts and completion
