@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 import httpx2
@@ -244,6 +245,26 @@ async def test_what_is_drained_and_said_at_the_end_shares_one_second(
     assert trio.current_time() - left == pytest.approx(1)
 
 
+async def test_callbacks_that_take_long_to_end_cost_the_server_no_goodbye(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server(LEGACY)
+    server.on["GET"] = lambda seen: seen.sse(request("s", "sampling/createMessage", SAMPLE), HANG)
+    began = trio.Event()
+
+    async def sample(context: Any, params: Any) -> Any:
+        began.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+
+    async with server.connect(sampling_callback=sample):
+        await began.wait()
+    assert server.methods()[-1] == "DELETE"
+
+
 async def test_an_errand_that_nobody_answers_does_not_cost_the_goodbye(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -282,7 +303,7 @@ async def test_a_callback_that_never_ends_delays_the_end_by_the_goodbye_timeout_
 
     async with server.connect(logging_callback=stuck) as c:
         await c.call_tool("x")
-    assert trio.current_time() == pytest.approx(1)
+    assert trio.current_time() == pytest.approx(1 / 3)
 
 
 async def test_what_the_server_sends_while_goodbye_is_said_is_not_taken(
@@ -350,6 +371,7 @@ def test_under_asyncio_it_says_what_to_do() -> None:
         ("http://example.com:99999/mcp", "between 1 and 65535, not 99999"),
         ("http://example.com:0/mcp", "between 1 and 65535, not 0"),
         ("http://exa mple.com:port", "not a usable URL"),
+        ("http://example.com:port", "Invalid port"),
         (b"http://example.com", "a target is a URL"),
     ],
 )
@@ -423,6 +445,10 @@ async def test_the_identifier_and_the_errors_show_no_secret_of_the_url() -> None
     connector = trio_mcp.open_connector("https://user:secret@example.com/mcp?key=secret")
     assert connector.public_identifier == "https://example.com/mcp"
     assert "secret" not in repr(connector)
+    for url in ("user:hunter2@example.com/mcp?key=hunter2", "http://user:hunter2/x@example.com/mcp"):
+        with pytest.raises(trio_mcp.ConfigurationError) as caught:
+            trio_mcp.open_connector(url)
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
     server = a_server()
     url = "http://user:secret@server.test/mcp"
     async with trio_mcp.open_connector(url, http_client=server.client(), verify=None):
@@ -547,13 +573,33 @@ async def test_aclose_ends_a_handshake_under_way(autojump_clock: trio.testing.Mo
         assert trio.current_time() == pytest.approx(1)
 
 
-async def test_aclose_before_the_task_has_begun_keeps_it_from_connecting() -> None:
-    server = a_server()
+async def test_aclose_ends_an_opening_in_a_block_too(autojump_clock: trio.testing.MockClock) -> None:
+    server = Server()
+    server.on["server/discover"] = hang
     c = server.connect()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(c.run)
+
+    async def close() -> None:
+        await trio.sleep(1)
         await c.aclose()
-    assert not server.seen
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(close)
+        with pytest.raises(trio_mcp.NotConnected, match="closed while it was being opened"):
+            async with c:
+                pass
+    assert trio.current_time() == pytest.approx(1)
+
+
+async def test_closing_what_is_closed_leaves_nothing_behind() -> None:
+    c = a_server().connect()
+    await c.aclose()
+    async with c:
+        await c.aclose()
+    await c.aclose()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(c.run)
+        assert c.is_connected
+        await c.aclose()
 
 
 async def test_aclose_in_a_block_ends_calls_and_leaves_the_rest_to_the_block() -> None:

@@ -126,3 +126,18 @@ async def test_after_its_server_was_cancelled_entries_are_dropped() -> None:
         nursery.cancel_scope.cancel()
     mailbox.put(1)
     assert dropped.drops == 1
+
+
+@pytest.mark.parametrize("error", [trio.WouldBlock(), trio.EndOfChannel()])
+async def test_what_a_handler_raises_is_its_own(error: Exception) -> None:
+    mailbox: Mailbox[int] = Mailbox(10, lambda: None)
+    for n in range(3):
+        mailbox.put(n)
+
+    async def handle(entry: int) -> None:
+        if entry == 1:
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        await mailbox.serve(handle)
+    assert caught.value is error

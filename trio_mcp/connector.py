@@ -79,7 +79,7 @@ class Connector(Methods):
         self._statistics = Statistics()
         self._session: Session | None = None
         self._block: AbstractAsyncContextManager[None] | None = None
-        self._running = trio.CancelScope()
+        self._opening = trio.CancelScope()
         self._leave = trio.Event()
         self._left: trio.Event | None = None
 
@@ -95,6 +95,7 @@ class Connector(Methods):
             raise UsageError("this connector is open already; make one for each connection").locate(
                 self._identifier
             )
+        self._opening = trio.CancelScope()
         self._block = block = self._lifetime()
         try:
             await block.__aenter__()
@@ -124,7 +125,6 @@ class Connector(Methods):
         async with self._open_transport() as make, open_supervisor(self._goodbye_timeout) as supervisor:
             dispatcher = Dispatcher(self._callbacks, self, deliver, supervisor, statistics)
             transport = make(dispatcher, supervisor, statistics)
-            supervisor.drain, supervisor.goodbye = dispatcher.drain, transport.goodbye
             session = Session(
                 transport,
                 dispatcher,
@@ -136,15 +136,20 @@ class Connector(Methods):
                 connect_timeout=self._connect_timeout,
                 server=self._identifier,
             )
+            supervisor.close = session.close
+            supervisor.drain, supervisor.goodbye = dispatcher.drain, transport.goodbye
             try:
-                await session.open()
+                with self._opening:
+                    await session.open()
+                if self._opening.cancelled_caught:
+                    raise NotConnected("the connector was closed while it was being opened").locate(
+                        self._identifier
+                    )
                 self._session = session
                 yield
             finally:
                 self._session = None
                 dispatcher.close()
-                with trio.move_on_after(self._goodbye_timeout, shield=True):
-                    await session.close()
 
     async def run(  # noqa: ASYNC114
         self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED
@@ -154,14 +159,16 @@ class Connector(Methods):
             raise UsageError("this connector is open already; make one for each connection").locate(
                 self._identifier
             )
-        self._left = left = trio.Event()
+        self._leave, self._left = trio.Event(), (left := trio.Event())
         try:
-            with self._running:
-                async with self:
-                    task_status.started(self)
-                    await self._leave.wait()
+            async with self:
+                task_status.started(self)
+                await self._leave.wait()
+        except NotConnected:
+            if not self._leave.is_set():
+                raise  # pragma: no cover  (nothing but `aclose` ends an opening so)
         finally:
-            self._leave, self._left, self._running = trio.Event(), None, trio.CancelScope()
+            self._left = None
             left.set()
 
     async def aclose(self) -> None:
@@ -171,11 +178,11 @@ class Connector(Methods):
         block does the rest.
         """
         check_trio()
-        if self._session is None:  # a handshake under way, or a task that has not begun, ends here
-            self._running.cancel(reason="the connector was closed")
-        else:
-            self._leave.set()
+        self._leave.set()
+        if self._session is not None:
             await self._session.close()
+        elif self._block is not None:
+            self._opening.cancel(reason="the connector was closed")
         if self._left is not None:
             await self._left.wait()
         await trio.lowlevel.checkpoint()

@@ -185,14 +185,17 @@ class HttpConnector(Connector):
 def _check_url(base_url: str) -> httpx2.URL:
     if not isinstance(base_url, str):
         raise ConfigurationError(f"the URL must be a str, not {type(base_url).__name__}")
+    if any(character.isspace() for character in base_url):
+        raise ConfigurationError("not a usable URL: it has white space in it")
+    if "://" not in base_url:
+        shown = base_url.partition("?")[0].rpartition("@")[2]  # a user, a password and a query may be secret
+        raise ConfigurationError(f"the URL has no scheme: did you mean http://{shown}?")
     try:
-        if any(character.isspace() for character in base_url):
-            raise httpx2.InvalidURL("it has white space in it")
         url = httpx2.URL(base_url)
     except httpx2.InvalidURL as exc:
-        raise ConfigurationError(f"not a usable URL: {exc}") from exc
-    if "://" not in base_url:
-        raise ConfigurationError(f"the URL {base_url!r} has no scheme: did you mean http://{base_url}?")
+        # It quotes what it cannot read: with an @ in the URL, that may be a password.
+        reason = "it cannot be read" if "@" in base_url else str(exc)
+        raise ConfigurationError(f"not a usable URL: {reason}") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigurationError(
             "the URL of an MCP endpoint looks like https://example.com/mcp; this one has "

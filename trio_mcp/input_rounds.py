@@ -20,9 +20,10 @@ __all__ = ["InputRounds"]
 
 _METHODS: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 _MAX_ROUNDS: Final = 10
-# A result that brings a state and no question asks to come back: soon, but not at once.
+# A result that brings a state and no question asks to come back: soon, then ever more slowly. How often is
+# for the caller's deadline to say.
 _FIRST_DELAY: Final = 0.05
-_LONGEST_DELAY: Final = 0.25
+_LONGEST_DELAY: Final = 5.0
 
 
 class InputRounds:
@@ -53,11 +54,13 @@ class InputRounds:
         delay = _FIRST_DELAY
         rounds = 0
         while result.get("resultType") == "input_required" and method in _METHODS:
-            rounds += 1
-            if rounds > _MAX_ROUNDS:
-                raise ProtocolError(f"the server asked for input more than {_MAX_ROUNDS} times in one call")
             answers: dict[str, Any] = {}
             if questions := _questions(result):
+                rounds += 1
+                if rounds > _MAX_ROUNDS:
+                    raise ProtocolError(
+                        f"the server asked for input more than {_MAX_ROUNDS} times in one call"
+                    )
                 answers["inputResponses"] = await self._answer(questions)
             else:
                 await trio.sleep(delay)

@@ -7,7 +7,6 @@ change of some list.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 import trio
@@ -56,6 +55,6 @@ class Mailbox(Generic[T]):
         async with self._receive:
             async for entry in self._receive:
                 await handle(entry)
-                with suppress(trio.WouldBlock, trio.EndOfChannel):
-                    while True:  # what has come meanwhile, without a checkpoint for each
-                        await handle(self._receive.receive_nowait())
+                while self._send.statistics().current_buffer_used:
+                    # What has come meanwhile, without a checkpoint for each.
+                    await handle(self._receive.receive_nowait())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, cast
 
@@ -14,13 +15,12 @@ import trio
 from mcp_types import LOG_LEVEL_META_KEY
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from .callbacks import Callbacks, ProgressCallback
+from .callbacks import Callbacks, ProgressCallback, in_callback
 from .deadlines import ConnectTimeout, deadline
 from .dispatcher import Dispatcher, Progress
 from .errors import (
     ConnectorError,
     InvalidArguments,
-    MCPError,
     NotConnected,
     ProtocolError,
     SessionExpired,
@@ -39,13 +39,8 @@ from .transports.base import Transport
 __all__ = ["Session"]
 
 T = TypeVar("T")
+logger: Final = logging.getLogger("trio_mcp")
 
-# What the server is to remember for as long as the session lasts, and by what one replaces another.
-_STANDING: Final[Mapping[str, Callable[[JSONObject], str]]] = {
-    "logging/setLevel": lambda params: "level",
-    "resources/subscribe": lambda params: f"uri {params.get('uri')}",
-    "resources/unsubscribe": lambda params: f"uri {params.get('uri')}",
-}
 _SUBJECT: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
@@ -100,7 +95,7 @@ class Session:
         self.negotiated: Negotiated
         self._envelope: Mapping[str, Any] = {}
         self._renewal: _Renewal | None = None
-        self._standing: dict[str, tuple[str, JSONObject | None]] = {}
+        self._standing: dict[str, tuple[str, JSONObject]] = {}
         self._in_flight: set[trio.CancelScope] = set()
         self._idle = trio.Event()
         self.closed: bool = False
@@ -218,9 +213,18 @@ class Session:
         response = await self._with_session(
             lambda: self.transport.request(Request(self._next_id(), method, params))
         )
-        if method in _STANDING:
-            self._standing[_STANDING[method](params or {})] = (method, params)
+        self._remember(method, params or {})
         return response.result
+
+    def _remember(self, method: str, params: JSONObject) -> None:
+        """Keep what a new session is to be told, should the server end this one."""
+        match method:
+            case "logging/setLevel":
+                self._standing["level"] = (method, params)
+            case "resources/subscribe":
+                self._standing[f"uri {params.get('uri')}"] = (method, params)
+            case "resources/unsubscribe":
+                self._standing.pop(f"uri {params.get('uri')}", None)
 
     async def _with_session(self, send: Callable[[], Awaitable[T]]) -> T:
         """`send()`, and again with a new session if the server has ended the one that there was."""
@@ -276,17 +280,26 @@ class Session:
             raise error from renewal.error
 
     async def _renew(self, renewal: _Renewal) -> None:
+        in_callback.set(True)  # calls wait for this: it must not queue behind them
         try:
             with deadline(self._connect_timeout, self._too_slow):
                 self._adopt(await self._negotiator.initialize())
-                for method, params in self._standing.values():
-                    with suppress(MCPError):
-                        await self.transport.request(Request(self._next_id(), method, params))
             self._statistics.reinitializations += 1
+            with trio.move_on_after(self._connect_timeout):
+                await self._restore()
         except ConnectorError as exc:
             renewal.error = exc
         finally:
             renewal.done.set()
+
+    async def _restore(self) -> None:
+        """Tell the new session what the old one was to remember."""
+        for key, (method, params) in list(self._standing.items()):
+            try:
+                await self.transport.request(Request(self._next_id(), method, params))
+            except ConnectorError as exc:
+                self._standing.pop(key, None)
+                logger.warning("the new session refused %s: %s", method, exc)
 
 
 class _Renewal:

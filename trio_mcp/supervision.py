@@ -137,7 +137,8 @@ class Supervisor:
     """The three places where a connector's tasks live. Made by `open_supervisor` only.
 
     Attributes:
-        drain: what to wait for before callbacks are cancelled, where the body has ended by itself.
+        close: what comes first at the end, however the body ended.
+        drain: what to wait for before callbacks are cancelled, where the body ended by itself.
         goodbye: what to say when the errands are done.
     """
 
@@ -145,6 +146,7 @@ class Supervisor:
         self.services: FlatNursery = services
         self.errands: FlatNursery = errands
         self.callbacks: FlatNursery = callbacks
+        self.close: Callable[[], Awaitable[object]] = _nothing
         self.drain: Callable[[], Awaitable[object]] = _nothing
         self.goodbye: Callable[[], Awaitable[object]] = _nothing
 
@@ -153,9 +155,11 @@ class Supervisor:
 async def open_supervisor(goodbye_timeout: float) -> AsyncGenerator[Supervisor]:
     """Supervise the tasks of one connection around the body.
 
-    At the end, however it comes, within `goodbye_timeout` seconds: what is to be drained is drained, unless
-    the body failed; callbacks are cancelled; errands finish, and goodbye is said. Then the services end.
+    At the end, within `goodbye_timeout` seconds: `close`, and `drain` unless the body failed, have the first
+    third; callbacks are cancelled; errands have until the second third is over; `goodbye` has what is left,
+    and at least a third, should callbacks have taken too long to end. Then the services end.
     """
+    share = goodbye_timeout / 3
     async with open_flat_nursery() as outer:
         services, errands = _ShieldedNursery(), _ShieldedNursery()
         outer.start_soon(services.run)
@@ -163,30 +167,40 @@ async def open_supervisor(goodbye_timeout: float) -> AsyncGenerator[Supervisor]:
         try:
             await services.ready.wait()
             await errands.ready.wait()
-            ends: float | None = None
-            try:
-                async with open_flat_nursery() as callbacks:
-                    supervisor = Supervisor(services.nursery, errands.nursery, callbacks)
-                    yield supervisor
-                    ends = trio.current_time() + goodbye_timeout
-                    with trio.move_on_at(ends):
-                        await supervisor.drain()
-                    callbacks.cancel_scope.cancel(reason="the connector's block has ended")
-            finally:
-                if ends is None:
-                    ends = trio.current_time() + goodbye_timeout
-                with trio.move_on_at(ends) as scope:
-                    scope.shield = True
-                    # Half of the time: an errand that nobody answers must not cost the goodbye.
-                    with trio.move_on_after((ends - trio.current_time()) / 2):
-                        await errands.finish()
-                    try:
-                        await supervisor.goodbye()
-                    except Exception as exc:  # it must not hide what the body raised
-                        logger.warning("no goodbye was said: %r", exc)
+            async with _goodbye_after(share, errands) as end, open_flat_nursery() as callbacks:
+                end.supervisor = Supervisor(services.nursery, errands.nursery, callbacks)
+                try:
+                    yield end.supervisor
+                finally:
+                    end.began = trio.current_time()
+                    with trio.move_on_at(end.began + share, shield=True):
+                        await end.supervisor.close()
+                with trio.move_on_at(end.began + share):
+                    await end.supervisor.drain()
+                callbacks.cancel_scope.cancel(reason="the connector's block has ended")
         finally:
             services.stop("the connection is closed")
             errands.stop("the connection is closed")
+
+
+class _End:
+    supervisor: Supervisor
+    began: float
+
+
+@asynccontextmanager
+async def _goodbye_after(share: float, errands: _ShieldedNursery) -> AsyncGenerator[_End]:
+    end = _End()
+    try:
+        yield end
+    finally:
+        with trio.move_on_at(end.began + 2 * share, shield=True):
+            await errands.finish()
+        with trio.move_on_at(max(end.began + 3 * share, trio.current_time() + share), shield=True):
+            try:
+                await end.supervisor.goodbye()
+            except Exception as exc:  # it must not hide what the body raised
+                logger.warning("no goodbye was said: %r", exc)
 
 
 class _ShieldedNursery:

@@ -166,6 +166,31 @@ async def test_what_the_server_was_to_remember_is_told_to_the_new_session() -> N
     assert told[-1][0] == "tools/call"
 
 
+async def test_what_the_new_session_refuses_to_remember_is_no_reason_to_refuse_it(
+    caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = a_server()
+    server.on["resources/subscribe"] = lambda seen: (
+        seen.result({}) if seen.headers["mcp-session-id"] == "session-1" else seen.reply(status=500)
+    )
+    async with server.connect(max_connections=1) as c, trio.open_nursery() as nursery:
+        await c.subscribe_resource("x://a")
+        server.on["tools/call"] = hang
+        nursery.start_soon(c.call_tool, "long")  # it has the only place: the renewal must not wait for it
+        await trio.testing.wait_all_tasks_blocked()
+        server.session_id = "session-2"
+        server.on["notifications/x"] = lambda seen: seen.reply(
+            status=202 if seen.headers["mcp-session-id"] == "session-2" else 404
+        )
+        await c.notify("notifications/x")
+        await c.notify("notifications/x")
+        assert c.statistics().reinitializations == 1
+        assert len(server.all("resources/subscribe")) == 2
+        assert "refused resources/subscribe" in caplog.text
+        assert trio.current_time() == 0
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_notification_too_opens_an_expired_session_anew() -> None:
     server = a_server()
     server.on["notifications/x"] = lambda seen: seen.reply(

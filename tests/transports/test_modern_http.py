@@ -259,6 +259,21 @@ async def test_a_secret_that_the_server_repeats_in_its_error_is_not_shown(status
     assert "s3cr3t" not in repr(caught.value) + repr(caught.value.__cause__)
 
 
+async def test_redacting_an_error_leaves_the_rest_of_it_as_it_is() -> None:
+    server = a_server()
+    data = {"id": 1234567, "list": ['ab"cd"ef', None, True], "cookie": "TOPSECRET"}
+    server.on["tools/call"] = lambda seen: seen.error(-1, "x", 400, data)
+    headers = {
+        "X-Api-Key": "123456",
+        "Token": 'ab"cd"ef',
+        "Cookie": "a=b; sid=TOPSECRET",
+        "X-Session-Mode": "params",
+    }
+    with pytest.raises(trio_mcp.MCPError) as caught:
+        await call(server, headers=headers)
+    assert caught.value.data == {"id": 1234567, "list": ["[secret]", None, True], "cookie": "[secret]"}
+
+
 async def test_a_token_too_short_to_be_a_secret_does_not_blot_out_the_text() -> None:
     server = a_server()
     server.on["tools/call"] = lambda seen: seen.reply("an apple a day", status=400, type="text/plain")

@@ -33,7 +33,9 @@ _DRAIN_BYTES: Final = 1 << 16
 _MAX_DRAINS: Final = 8
 _MAX_STEPS: Final = 10_000
 _EXCERPT_LENGTH: Final = 200
-_SECRET_HEADER: Final = re.compile("auth|cookie|key|password|secret|session|token")
+_SECRET_HEADER: Final = re.compile(
+    "(^|-)(auth|authorization|cookie|key|apikey|password|secret|token)(-|$)|session-id$"
+)
 # A shorter value would be found in any text.
 _SECRET_LENGTH: Final = 6
 
@@ -119,7 +121,9 @@ class HttpResponse:
         """`text`, which the server sent, without what the request kept secret."""
         for name, value in self.request_headers.items():
             if _SECRET_HEADER.search(name.lower()):
-                for secret in (value.rpartition(" ")[2], value):
+                # The last word of "Bearer x", the values of "a=x; b=y", and then all of it.
+                parts = [part.rpartition("=")[2] for part in value.split("; ")]
+                for secret in (value.rpartition(" ")[2], *parts, value):
                     if len(secret) >= _SECRET_LENGTH:
                         text = text.replace(secret, "[secret]")
         return text

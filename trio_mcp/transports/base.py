@@ -97,10 +97,14 @@ class Transport(ABC):
 
     def deliver(self, message: OneWay) -> None:
         """Send `message` as an errand: in the background, bounded, its failure counted and logged."""
-        if self._supervisor.errands.busy < _MAX_ERRANDS:
-            self._supervisor.errands.start_soon(self._deliver, message)
-        else:
-            self._statistics.undelivered += 1
+        errands = self._supervisor.errands
+        try:
+            if errands.busy < _MAX_ERRANDS:
+                errands.start_soon(self._deliver, message)
+                return
+        except RuntimeError:
+            pass  # goodbye is being said already, and errands are taken no more
+        self._statistics.undelivered += 1
 
     async def _deliver(self, message: OneWay) -> None:
         try:

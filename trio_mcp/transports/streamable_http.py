@@ -10,11 +10,10 @@ exchange, and no other task stands between them.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import trio
 
@@ -196,10 +195,9 @@ class StreamableHttp(Transport):
             self._session_id = session_id if h.is_session_id(session_id) else None
 
         def take(received: Message) -> Response | None:
-            try:
-                return self._take(received, message.id)
-            except MCPError as exc:
-                raise self._redacted(exc, response) from None
+            if isinstance(received, ErrorResponse):
+                received = _redacted(received, response)
+            return self._take(received, message.id)
 
         if response.content_type == _SSE:
             return await read_messages(
@@ -240,18 +238,12 @@ class StreamableHttp(Transport):
         except ConnectorError:
             return error
         if isinstance(answer, ErrorResponse) and answer.id in (None, message.id):
-            mcp_error = self._redacted(MCPError(answer.code, answer.message, answer.data), response)
+            answer = _redacted(answer, response)
+            mcp_error = MCPError(answer.code, answer.message, answer.data)
             mcp_error.http_status = response.status
             mcp_error.__cause__ = error
             return mcp_error
         return error
-
-    def _redacted(self, error: MCPError, response: HttpResponse) -> MCPError:
-        """`error`, should the server have repeated in it what the request kept secret, without that."""
-        data = json.dumps(error.data)
-        if response.redact(error.message + data) == error.message + data:
-            return error
-        return MCPError(error.code, response.redact(error.message), json.loads(response.redact(data)))
 
     def _status_error(self, response: HttpResponse, body: str, message: Request | None) -> HTTPStatusError:
         status = response.status
@@ -334,3 +326,20 @@ class StreamableHttp(Transport):
 def _is_outage(status: int) -> bool:
     """Whether a status may be another one in a moment."""
     return status >= 500 or status == 429
+
+
+def _redacted(error: ErrorResponse, response: HttpResponse) -> ErrorResponse:
+    """`error` without what the request kept secret, should the server have repeated that."""
+
+    def walk(value: Any) -> Any:
+        match value:
+            case str():
+                return response.redact(value)
+            case list():
+                return [walk(each) for each in value]
+            case dict():
+                return {walk(name): walk(each) for name, each in value.items()}
+            case _:
+                return value
+
+    return ErrorResponse(error.id, error.code, response.redact(error.message), walk(error.data))
