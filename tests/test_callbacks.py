@@ -12,6 +12,7 @@ import trio.testing
 
 import trio_mcp
 from tests.support.server import HANG, Json, Piece, Seen, Server, event, notification, progress, request
+from trio_mcp.protocol.wire import Notification
 
 LEGACY = "2025-11-25"
 DONE = {"content": [{"type": "text", "text": "done"}]}
@@ -485,3 +486,10 @@ async def test_an_answer_that_cannot_be_delivered_is_counted(caplog: pytest.LogC
         await trio.testing.wait_all_tasks_blocked()
         assert c.statistics().undelivered == 1
     assert "not delivered" in caplog.text
+
+
+async def test_what_is_to_be_delivered_when_the_end_has_come_is_counted() -> None:
+    async with Server(version=LEGACY).connect() as c:
+        transport = c._live().transport
+    transport.deliver(Notification("notifications/late"))
+    assert c.statistics().undelivered == 1

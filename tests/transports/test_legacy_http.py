@@ -191,6 +191,27 @@ async def test_what_the_new_session_refuses_to_remember_is_no_reason_to_refuse_i
         nursery.cancel_scope.cancel()
 
 
+async def test_a_subscription_that_is_answered_while_a_session_is_renewed_does_no_harm(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = a_server()
+
+    async def slowly(seen: Seen) -> httpx2.Response:
+        await trio.sleep(1)
+        return seen.result({})
+
+    server.on["resources/subscribe"] = slowly
+    server.on["tools/call"] = lambda seen: (
+        seen.result(DONE) if len(server.all("initialize")) == 2 else seen.reply(status=404)
+    )
+    async with server.connect() as c, trio.open_nursery() as nursery:
+        await c.subscribe_resource("x://a")
+        nursery.start_soon(c.subscribe_resource, "x://b")
+        await trio.sleep(0.5)
+        await c.call_tool("x")
+        assert c.statistics().reinitializations == 1
+
+
 async def test_a_notification_too_opens_an_expired_session_anew() -> None:
     server = a_server()
     server.on["notifications/x"] = lambda seen: seen.reply(
