@@ -110,9 +110,11 @@ class Connector(Methods):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        block, self._block = self._block, None
-        assert block is not None
-        return await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its own business
+        assert self._block is not None
+        try:
+            return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its own business
+        finally:
+            self._block = None
 
     @asynccontextmanager
     async def _lifetime(self) -> AsyncGenerator[None]:
