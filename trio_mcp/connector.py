@@ -91,10 +91,7 @@ class Connector(Methods):
 
     async def __aenter__(self) -> Self:
         check_trio()
-        if self._block is not None:
-            raise UsageError("this connector is open already; make one for each connection").locate(
-                self._identifier
-            )
+        self._check_not_open()
         self._opening = trio.CancelScope()
         self._block = block = self._lifetime()
         try:
@@ -157,10 +154,7 @@ class Connector(Methods):
         self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Be open until `aclose` is called: a task for `await nursery.start(connector.run)`."""
-        if self._left is not None or self._block is not None:
-            raise UsageError("this connector is open already; make one for each connection").locate(
-                self._identifier
-            )
+        self._check_not_open()
         self._leave, self._left = trio.Event(), (left := trio.Event())
         try:
             async with self:
@@ -171,6 +165,11 @@ class Connector(Methods):
         finally:
             self._left = None
             left.set()
+
+    def _check_not_open(self) -> None:
+        if self._block is not None:
+            error = UsageError("this connector is open already; make one for each connection")
+            raise error.locate(self._identifier)
 
     async def aclose(self) -> None:
         """End a connection that `connect` or `run` has opened, and wait until it has ended.

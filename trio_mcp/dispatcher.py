@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias, TypeVar, get_args
+from typing import Any, Final, TypeAlias, get_args
 
 import mcp_types as types
 import trio
@@ -26,7 +26,6 @@ from .transports.base import OneWay
 
 __all__ = ["Dispatcher", "Progress"]
 
-T = TypeVar("T")
 Progress: TypeAlias = tuple[float, float | None, str | None]
 
 logger: Final = logging.getLogger("trio_mcp")

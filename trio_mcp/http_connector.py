@@ -23,7 +23,7 @@ from .callbacks import (
 from .connector import Connector, TransportFactory, check_seconds
 from .errors import ConfigurationError
 from .http import HttpClient, HttpClientOption, Verify, open_engine
-from .http.engine import check_http_client, check_verify
+from .http.engine import check_http_client, check_verify, has_lawful_port
 from .negotiation import VersionOption
 from .protocol.headers import check_headers
 from .statistics import Statistics
@@ -201,6 +201,6 @@ def _check_url(base_url: str) -> httpx2.URL:
             "the URL of an MCP endpoint looks like https://example.com/mcp; this one has "
             + (f"the scheme {url.scheme!r}" if url.host else "no host")
         )
-    if url.port is not None and not 0 < url.port < 1 << 16:
+    if not has_lawful_port(url):
         raise ConfigurationError(f"the port of a URL is between 1 and 65535, not {url.port}")
     return url

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from .callbacks import ProgressCallback
 from .errors import InvalidArguments, InvalidOutput, ProtocolError
 from .features.output_schemas import OutputSchemas
+from .protocol.envelope import dump
 from .protocol.validation import first_error
 from .protocol.versions import is_modern
 
@@ -209,11 +210,11 @@ class Methods(ABC):
                 argument = types.CompletionArgument.model_validate(argument)
             except ValidationError as exc:
                 raise InvalidArguments(f"argument: {first_error(exc)}") from exc
-        params: dict[str, Any] = {"ref": _dump(ref), "argument": _dump(argument)}
+        params: dict[str, Any] = {"ref": dump(ref), "argument": dump(argument)}
         if isinstance(context, Mapping):
             context = types.CompletionContext(arguments=dict(context))
         if context is not None:
-            params["context"] = _dump(context)
+            params["context"] = dump(context)
         return await self.request("completion/complete", params, types.CompleteResult)
 
     # Utilities
@@ -264,7 +265,3 @@ class Methods(ABC):
 
 def _at(cursor: str | None) -> dict[str, Any] | None:
     return None if cursor is None else {"cursor": cursor}
-
-
-def _dump(model: Any) -> Any:
-    return model.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -20,7 +20,6 @@ from .protocol.wire import INVALID_PARAMS, METHOD_NOT_FOUND, JSONObject
 
 __all__ = ["ServerRequests"]
 
-R = TypeVar("R", bound=types.Result)
 P = TypeVar("P", bound=BaseModel)
 
 _SAMPLED: Final = (types.CreateMessageResult, types.CreateMessageResultWithTools)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 import httpx2
@@ -21,7 +21,7 @@ import trio
 
 from ..deadlines import Stalled, deadline
 from ..errors import HTTPStatusError, MessageTooLarge
-from .engine import check_open
+from .engine import check_open, has_lawful_port
 from .failures import translate_errors
 
 __all__ = ["HttpClient", "HttpResponse"]
@@ -273,7 +273,7 @@ class HttpClient:
     ) -> HttpResponse:
         check_open(self._engine)
         with translate_errors(self.timeout):
-            target = httpx2.URL(url)
+            target = _parsed(url)
         for _ in range(_MAX_REDIRECTS + 1):
             with (
                 deadline(silence, lambda: _no_answer(silence, self.timeout)),
@@ -304,9 +304,9 @@ class HttpClient:
     def _redirected(self, response: HttpResponse, url: httpx2.URL, location: str) -> httpx2.URL:
         try:
             target = url.join(location)
-            if target.port is not None and not 0 < target.port < 1 << 16:
-                raise httpx2.InvalidURL("no such port")
-            return target
+            if has_lawful_port(target):
+                return target
+            raise httpx2.InvalidURL("no such port")
         except httpx2.InvalidURL as exc:
             raise self._refused(response, "a redirect to something that is not a URL") from exc
 
@@ -314,6 +314,9 @@ class HttpClient:
         return HTTPStatusError(
             f"HTTP {response.status}: {what}", status_code=response.status, headers=response.public_headers()
         )
+
+
+_parsed = lru_cache(maxsize=16)(httpx2.URL)  # a connection has one URL, and not much more
 
 
 def _no_answer(silence: float, timeout: float) -> Stalled:

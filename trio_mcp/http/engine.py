@@ -28,6 +28,7 @@ __all__ = [
     "check_http_client",
     "check_open",
     "check_verify",
+    "has_lawful_port",
     "open_engine",
     "ssl_context",
 ]
@@ -99,6 +100,11 @@ def check_open(client: httpx2.AsyncClient | httpx.AsyncClient) -> None:
     """
     if client.is_closed:
         raise UsageError("the http_client is closed: it must stay open for as long as the connector's block")
+
+
+def has_lawful_port(url: httpx2.URL) -> bool:
+    """Whether the port exists: the operating system would take another one, modulo 65536."""
+    return url.port is None or 0 < url.port < 1 << 16
 
 
 @cache

@@ -7,13 +7,14 @@ from typing import Any
 
 import mcp_types as types
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
+from pydantic import BaseModel
 
 from .wire import JSONObject
 
 __all__ = ["dump", "envelope", "envelope_version", "with_lawful_ttl", "with_meta"]
 
 
-def dump(model: types.Result | types.BaseMetadata | types.ClientCapabilities) -> dict[str, Any]:
+def dump(model: BaseModel) -> dict[str, Any]:
     """A protocol model as the JSON object that goes on the wire."""
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 

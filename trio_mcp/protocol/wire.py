@@ -19,7 +19,6 @@ __all__ = [
     "INTERNAL_ERROR",
     "INVALID_PARAMS",
     "METHOD_NOT_FOUND",
-    "REJECTED_BY_USER",
     "ErrorResponse",
     "Incoming",
     "JSONObject",
@@ -38,8 +37,6 @@ JSONObject: TypeAlias = Mapping[str, Any]
 METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
-# The specification's own number for a sampling request that the user refused (2511/client/sampling).
-REJECTED_BY_USER: Final = -1
 
 _BOM: Final = b"\xef\xbb\xbf"
 

@@ -11,9 +11,9 @@ exchange, and no other task stands between them.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import trio
 
@@ -40,6 +40,8 @@ from .base import Inbox, OneWay, Transport, TransportName, logger
 from .event_stream import StreamCursor, read_messages
 
 __all__ = ["StreamableHttp"]
+
+T = TypeVar("T")
 
 _JSON: Final = "application/json"
 _SSE: Final = "text/event-stream"
@@ -200,14 +202,7 @@ class StreamableHttp(Transport):
             return self._take(received, message.id)
 
         if response.content_type == _SSE:
-            return await read_messages(
-                response,
-                cursor,
-                self._max_message_size,
-                has_batches(self._version),
-                take,
-                self._inbox.breathe,
-            )
+            return await self._read_stream(response, cursor, take)
         if response.content_type != _JSON:
             what = response.content_type or "no content type"
             raise ProtocolError(
@@ -221,6 +216,12 @@ class StreamableHttp(Transport):
         if answer is None:
             raise ProtocolError("the server's response holds no answer to the request")
         return answer
+
+    async def _read_stream(
+        self, response: HttpResponse, cursor: StreamCursor, take: Callable[[Message], T | None]
+    ) -> T | None:
+        batches, breathe = has_batches(self._version), self._inbox.breathe
+        return await read_messages(response, cursor, self._max_message_size, batches, take, breathe)
 
     async def _refusal(self, response: HttpResponse, message: Request | None) -> ConnectorError:
         """The error that a response of 3xx, 4xx or 5xx means."""
@@ -302,14 +303,7 @@ class StreamableHttp(Transport):
                 settled.set()
                 if response.status != 200 or response.content_type != _SSE:
                     return _is_outage(response.status)
-                await read_messages(
-                    response,
-                    cursor,
-                    self._max_message_size,
-                    has_batches(self._version),
-                    self._overhear,
-                    self._inbox.breathe,
-                )
+                await self._read_stream(response, cursor, self._overhear)
         except Exception as exc:
             logger.debug("the server's GET stream broke: %r", exc)
         finally:
