@@ -1,0 +1,86 @@
+"""Where byte streams come from: one seam for everything that dials.
+
+A `Network` opens plain streams; TLS is added here, so that it is the real one over every network. The
+operating system's network is `TcpNetwork`; `trio_mcp.testing.MemoryNetwork` is another.
+"""
+
+from __future__ import annotations
+
+import select
+import ssl
+from typing import Protocol, runtime_checkable
+
+import trio
+
+__all__ = ["Network", "TcpNetwork", "close_at_once", "dial", "is_readable"]
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A way to other hosts."""
+
+    async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
+        """A connected stream to `host`, a name or an IP address, and `port`.
+
+        Raises:
+            OSError: there is no such host, or it takes no connection.
+        """
+        ...
+
+
+class TcpNetwork:
+    """The operating system's network: every address of a host is tried, by happy eyeballs (RFC 8305)."""
+
+    async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
+        return await trio.open_tcp_stream(host, port)
+
+
+async def dial(network: Network, host: str, port: int, tls: ssl.SSLContext | None) -> trio.abc.Stream:
+    """A stream to `host` and `port`, with the TLS handshake made if `tls` is given.
+
+    Cancelled at any point, it leaves no socket behind.
+
+    Raises:
+        OSError: no connection.
+        trio.BrokenResourceError: no TLS; the cause says why.
+    """
+    stream = await network.open_stream(host, port)
+    if tls is None:
+        return stream
+    # Peers of HTTP seldom say that they close, and are not waited for.
+    secured = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except BaseException:
+        await close_at_once(stream)  # noqa: ASYNC102 - shielded, and never waits
+        raise
+    return secured
+
+
+async def close_at_once(stream: trio.abc.AsyncResource) -> None:
+    """Close `stream` without waiting for its peer, whether or not the caller is cancelled."""
+    with trio.CancelScope(shield=True) as scope:
+        scope.cancel(reason="the stream is closed without a farewell")
+        await stream.aclose()
+
+
+def is_readable(stream: trio.abc.Stream) -> bool:
+    """Whether something waits to be read from an idle stream, be it only its end.
+
+    A stream that is neither TCP nor TLS can tell by a method of this name; one that cannot tell is taken for
+    quiet.
+    """
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    if isinstance(stream, trio.SocketStream):
+        return _has_input(stream.socket.fileno())
+    tell = getattr(stream, "is_readable", None)
+    return tell is not None and bool(tell())
+
+
+def _has_input(descriptor: int) -> bool:
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([descriptor], [], [], 0)[0])  # pragma: no cover - Windows
