@@ -16,6 +16,7 @@ ROOT: Final = Path(__file__).parent.parent / "trio_mcp"
 LAYERS: Final = [
     ["__main__"],
     ["cli"],
+    ["testing"],
     ["opening"],
     ["http_connector"],
     ["connector"],
@@ -30,7 +31,7 @@ LAYERS: Final = [
     ["http"],
     ["auth"],
     ["callbacks"],
-    ["supervision", "mailbox", "statistics", "deadlines"],
+    ["supervision", "mailbox", "statistics", "deadlines", "network"],
     ["protocol"],
     ["errors", "_version"],
 ]

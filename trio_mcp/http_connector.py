@@ -11,7 +11,7 @@ import httpx2
 import mcp_types as types
 
 from ._version import __version__
-from .auth import AuthOption, resolve_auth
+from .auth import AuthOption, fixed_authorization, resolve_auth
 from .callbacks import (
     Callbacks,
     ElicitationCallback,
@@ -23,8 +23,9 @@ from .callbacks import (
 from .connector import Connector, TransportFactory, check_seconds
 from .errors import ConfigurationError
 from .http import HttpClient, HttpClientOption, Verify, open_engine
-from .http.engine import check_http_client, check_verify, has_lawful_port
+from .http.setup import check_http_client, check_verify, has_lawful_port
 from .negotiation import VersionOption
+from .network import Network
 from .protocol.headers import check_headers
 from .statistics import Statistics
 from .supervision import Supervisor
@@ -64,6 +65,9 @@ class HttpConnector(Connector):
         client_info: who we say we are; None for trio_mcp and its version.
         http_client: an `httpx2.AsyncClient` or `httpx.AsyncClient` to send with; it stays the caller's, and
             `verify` does not apply to it.
+        network: what to dial with; None for the operating system's network. `trio_mcp.testing` has one in
+            memory.
+        proxy: the URL of a proxy; None for what the environment names (HTTPS_PROXY, ALL_PROXY, NO_PROXY).
         max_message_size: bytes that one message of the server may have.
         max_connections: requests at a time, each on a connection of its own; further ones queue, first come,
             first served.
@@ -100,6 +104,8 @@ class HttpConnector(Connector):
         protocol_version: VersionOption = "auto",
         client_info: types.Implementation | None = None,
         http_client: HttpClientOption = None,
+        network: Network | None = None,
+        proxy: str | None = None,
         max_message_size: int = 1 << 24,
         max_connections: int = 100,
         connect_timeout: float = 30,
@@ -119,6 +125,10 @@ class HttpConnector(Connector):
         verify = check_verify(verify)
         if http_client is not None:
             check_http_client(http_client)
+        if sum(option is not None for option in (http_client, network, proxy)) > 1:
+            raise ConfigurationError("http_client, network and proxy exclude each other")
+        if network is not None and not isinstance(network, Network):
+            raise TypeError(f"network must have open_stream(), as {type(network).__name__} has not")
         url = _check_url(base_url)
         if list_roots_callback is None and roots is not None:
             list_roots_callback = self._list_own_roots
@@ -141,34 +151,46 @@ class HttpConnector(Connector):
             validate_output=validate_output,
         )
         # Without what authenticates: httpx2 logs each URL.
-        self._url = str(url.copy_with(userinfo=b""))
+        self._endpoint = url.copy_with(userinfo=b"")
         self._headers = {"user-agent": f"trio_mcp/{__version__}", **check_headers(headers or {})}
         self._timeout = check_seconds("timeout", timeout)
         self._silence = check_seconds("sse_read_timeout", sse_read_timeout)
         self._auth = resolve_auth(auth) or (
             httpx2.BasicAuth(url.username, url.password) if url.userinfo else None
         )
+        if http_client is None and (fixed := fixed_authorization(self._auth)) is not None:
+            # A header, and no flow to run. Not with the user's client, which may have a flow of its own.
+            self._auth = None
+            self._headers["authorization"] = fixed
         self._verify = verify
         self._http_client = http_client
+        self._network = network
+        self._proxy = proxy
         self._max_message_size = max_message_size
         self._max_connections = max_connections
         self._rng = rng or random.Random()
 
     @asynccontextmanager
     async def _open_transport(self) -> AsyncGenerator[TransportFactory]:
-        async with open_engine(self._http_client, self._verify) as engine:
+        async with open_engine(
+            self._endpoint,
+            auth=self._auth,
+            verify=self._verify,
+            http_client=self._http_client,
+            network=self._network,
+            proxy=self._proxy,
+        ) as engine:
 
             def make(inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> Transport:
                 http = HttpClient(
                     engine,
-                    auth=self._auth,
                     headers=self._headers,
                     timeout=self._timeout,
                     max_size=self._max_message_size,
                     spawn=supervisor.services.start_soon,
                 )
                 return StreamableHttp(
-                    self._url,
+                    str(self._endpoint),
                     http,
                     inbox=inbox,
                     supervisor=supervisor,

@@ -23,6 +23,7 @@ from .errors import ConfigurationError
 from .http import HttpClientOption, Verify
 from .http_connector import HttpConnector, HttpTransportOption
 from .negotiation import VersionOption
+from .network import Network
 
 __all__ = ["HttpOptions", "connect", "open_connector"]
 
@@ -46,6 +47,8 @@ class HttpOptions(TypedDict, total=False):
     protocol_version: VersionOption
     client_info: types.Implementation | None
     http_client: HttpClientOption
+    network: Network | None
+    proxy: str | None
     max_message_size: int
     max_connections: int
     connect_timeout: float

@@ -18,7 +18,8 @@ import trustme
 import trio_mcp
 from tests.support.server import HANG, URL, Seen, Server, event
 from trio_mcp.http import HttpResponse
-from trio_mcp.http.engine import open_engine, ssl_context
+from trio_mcp.http.client_engine import ClientReply
+from trio_mcp.http.setup import open_engine, ssl_context
 
 DONE = {"content": [{"type": "text", "text": "done"}]}
 
@@ -194,14 +195,23 @@ async def test_a_closed_client_is_told_so(library: Any) -> None:
             pass
 
 
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "ALL_PROXY"])
-async def test_an_environment_that_cannot_work_is_told(
-    variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv(variable, "socks5://127.0.0.1:9" if "PROXY" in variable else str(tmp_path / "none"))
-    with pytest.raises(trio_mcp.ConfigurationError, match="HTTP client cannot be set up"):
-        async with open_engine(None, True):
+async def test_a_proxy_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for option in ("socks5://127.0.0.1:9", "nonsense"):
+        with pytest.raises(trio_mcp.ConfigurationError, match="the proxy cannot be used"):
+            async with trio_mcp.open_connector(URL, proxy=option):
+                pass
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    with pytest.raises(trio_mcp.ConfigurationError, match="the proxy cannot be used"):
+        async with trio_mcp.open_connector(URL):
             pass
+
+
+def test_certificates_of_the_system_that_cannot_be_read_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+    with pytest.raises(trio_mcp.ConfigurationError, match="SSL_CERT_FILE"):
+        ssl_context(True)
 
 
 async def test_the_innermost_reason_is_the_one_that_is_told() -> None:
@@ -225,7 +235,7 @@ async def test_verify_is_what_it_says(tmp_path: Path) -> None:
     assert isinstance(system, ssl.SSLContext)
     assert system.verify_mode is ssl.CERT_REQUIRED
     assert ssl_context(True) is system  # reading the trust store takes long, and is done once
-    assert ssl_context(False) is False
+    assert ssl_context(False).verify_mode is ssl.CERT_NONE
     assert ssl_context(context) is context
     for file in (ca, str(ca)):
         trusted = ssl_context(file)
@@ -233,14 +243,8 @@ async def test_verify_is_what_it_says(tmp_path: Path) -> None:
         assert len(trusted.get_ca_certs()) == 1
     for bad in (tmp_path / "none.pem", Path(__file__)):
         with pytest.raises(trio_mcp.ConfigurationError, match="verify: cannot read certificates"):
-            async with open_engine(None, bad):
+            async with open_engine(httpx2.URL(URL), verify=bad):
                 pass
-
-
-async def test_our_own_engine_has_no_limit_that_could_make_an_answer_wait() -> None:
-    async with open_engine(None, True) as engine:
-        assert not engine.is_closed
-    assert engine.is_closed
 
 
 class OfPieces:
@@ -258,7 +262,8 @@ class OfPieces:
 
 
 async def test_an_empty_piece_is_not_the_end_of_a_body() -> None:
-    response = HttpResponse(OfPieces(), silence=1, max_size=9)  # type: ignore[arg-type]
+    reply = ClientReply(OfPieces(), silence=1)  # type: ignore[arg-type]
+    response = HttpResponse(reply, {}, max_size=9)
     assert await response.read() == b"ab"
     assert response.ended
     await response.abandon()

@@ -17,7 +17,7 @@ from ..errors import ConfigurationError
 if TYPE_CHECKING:
     import httpx  # noqa: ASYNC127 - for those who hold its objects
 
-__all__ = ["AuthOption", "BearerToken", "resolve_auth"]
+__all__ = ["AuthOption", "BearerToken", "fixed_authorization", "resolve_auth"]
 
 AuthOption: TypeAlias = "str | Mapping[str, object] | httpx2.Auth | httpx.Auth | None"
 
@@ -111,3 +111,13 @@ def resolve_auth(auth: AuthOption) -> httpx2.Auth | None:
     raise TypeError(
         f"auth must be a token (str), an httpx2.Auth, an httpx.Auth or None, not {type(auth).__name__}"
     )
+
+
+def fixed_authorization(auth: httpx2.Auth | None) -> str | None:
+    """The `Authorization` of every request, if that is all that `auth` comes to; None if it is a flow."""
+    if type(auth) not in (BearerToken, httpx2.BasicAuth):
+        return None
+    assert auth is not None
+    (request,) = auth.sync_auth_flow(httpx2.Request("POST", "https://server.invalid"))
+    header: str = request.headers["authorization"]
+    return header

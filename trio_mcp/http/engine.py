@@ -1,195 +1,84 @@
-"""The httpx2 client that does the work: ours, or one that the user gave.
+"""The seam between a transport's exchange and whatever sends it.
 
-A user's `httpx2.AsyncClient` is used as it is. A user's `httpx.AsyncClient` is put to work as the
-transport of an httpx2 client, so that all above it deals with one library. Neither is closed here.
+There are two engines: `PoolEngine` on our own connections, and `ClientEngine` on an httpx2 client. Both take
+the same request and give the same kind of reply, so that nothing above them knows which it is.
 """
 
 from __future__ import annotations
 
-import os
-import ssl
-import sys
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 import httpx2
-import trio
 
-from ..errors import ConfigurationError, UsageError
-
-if TYPE_CHECKING:
-    import httpx  # noqa: ASYNC127 - for those who hold its objects
-
-__all__ = [
-    "HttpClientOption",
-    "Verify",
-    "check_http_client",
-    "check_open",
-    "check_verify",
-    "has_lawful_port",
-    "open_engine",
-    "ssl_context",
-]
-
-Verify: TypeAlias = "bool | str | os.PathLike[str] | ssl.SSLContext"
-HttpClientOption: TypeAlias = "httpx2.AsyncClient | httpx.AsyncClient | None"
-
-_CLOSE_SECONDS = 1.0
-# Each library's client adds these itself.
-_CLIENTS_OWN = frozenset({b"host", b"connection", b"accept-encoding", b"user-agent", b"content-length"})
+__all__ = ["Engine", "HttpRequest", "Reply"]
 
 
-@asynccontextmanager
-async def open_engine(http_client: HttpClientOption, verify: Verify) -> AsyncGenerator[httpx2.AsyncClient]:
-    """An httpx2 client to send with, open for the block.
+@dataclass(slots=True)
+class HttpRequest:
+    """What to send, and how long to wait.
 
-    Args:
-        http_client: the user's client; None for one of our own.
-        verify: True (the system's trust store), False, a CA file or an `ssl.SSLContext`.
-
-    Raises:
-        ConfigurationError: the CA file cannot be read.
-        TypeError: `http_client` is not a client of either library.
+    Attributes:
+        method: the HTTP method.
+        url: where to.
+        headers: all but those that frame the body.
+        body: the content; None for none.
+        timeout: seconds for connecting, and for each step of sending.
+        silence: the longest time in seconds in which nothing comes.
+        repeatable: whether it does the same twice as it does once.
     """
-    ours = None
-    if http_client is None:
-        # No limit on connections: requests queue fairly further up, and an answer to the server's own
-        # request must never wait for the call that it belongs to. HTTP/2 stays off: there, cancelled
-        # streams are never reset.
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=15)
-        try:
-            ours = httpx2.AsyncClient(verify=ssl_context(verify), limits=limits, http2=False)
-        except (OSError, ImportError, ValueError) as exc:
-            # The environment's: SSL_CERT_FILE, or a proxy that it names.
-            raise ConfigurationError(f"the HTTP client cannot be set up: {exc}") from exc
-    elif not check_http_client(http_client):
-        assert not isinstance(http_client, httpx2.AsyncClient)
-        ours = httpx2.AsyncClient(transport=_ClientAsTransport(http_client), trust_env=False)
-    else:
-        assert isinstance(http_client, httpx2.AsyncClient)
-        yield http_client
-        return
-    try:
-        yield ours
-    finally:
-        with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-            await ours.aclose()
+
+    method: str
+    url: httpx2.URL
+    headers: Mapping[str, str]
+    body: bytes | None
+    timeout: float
+    silence: float
+    repeatable: bool
 
 
-def ssl_context(verify: Verify) -> ssl.SSLContext | bool:
-    """What `verify=` means, as httpx2 takes it."""
-    if verify is True:
-        return _system_trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    if isinstance(verify, bool | ssl.SSLContext):
-        return verify
-    try:
-        return ssl.create_default_context(cafile=os.fspath(verify))
-    except (OSError, ssl.SSLError) as exc:
-        raise ConfigurationError(
-            f"verify: cannot read certificates from {os.fspath(verify)!r}: {exc}"
-        ) from exc
+class Reply(Protocol):
+    """A response whose headers have come."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+        ...
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The headers, to be asked for in lower case; the values of repeated ones joined by commas."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the body has been read to its end, or let go."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The next piece of the body, decoded; b"" at its end.
+
+        Raises:
+            ConnectionLost: the connection broke, or nothing came for `silence` seconds (`Stalled`).
+            ProtocolError: broken HTTP, or a broken content encoding.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go at once. It never waits and raises nothing."""
+        ...
 
 
-def check_open(client: httpx2.AsyncClient | httpx.AsyncClient) -> None:
-    """Make sure that a user's client can send.
+class Engine(Protocol):
+    """Sends requests."""
 
-    Raises:
-        UsageError: it is closed.
-    """
-    if client.is_closed:
-        raise UsageError("the http_client is closed: it must stay open for as long as the connector's block")
+    async def send(self, request: HttpRequest) -> tuple[Reply, Mapping[str, str]]:
+        """Send `request`; the reply, and the headers that were sent.
 
-
-def has_lawful_port(url: httpx2.URL) -> bool:
-    """Whether the port exists: the operating system would take another one, modulo 65536."""
-    return url.port is None or 0 < url.port < 1 << 16
-
-
-@cache
-def _system_trust(*where: str | None) -> ssl.SSLContext:
-    """The context for the system's trust store, as these variables of the environment name it.
-
-    Made once: reading the store blocks the loop for tens of milliseconds.
-    """
-    return httpx2.create_ssl_context()
-
-
-def check_verify(verify: Verify | None) -> Verify:
-    """`verify`, where None is True, as for mcp-use.
-
-    Raises:
-        TypeError: it is nothing that can verify.
-    """
-    if verify is None:
-        return True
-    if not isinstance(verify, bool | str | os.PathLike | ssl.SSLContext):
-        raise TypeError(f"verify must be a bool, a CA file or an ssl.SSLContext, not {type(verify).__name__}")
-    return verify
-
-
-def check_http_client(http_client: object) -> bool:
-    """Whether it is an httpx2 client (True) or an httpx one (False).
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if isinstance(http_client, httpx2.AsyncClient):
-        return True
-    httpx = sys.modules.get("httpx")  # it is imported, if there is an object of it
-    if httpx is not None and isinstance(http_client, httpx.AsyncClient):
-        return False
-    raise TypeError(
-        f"http_client must be an httpx2.AsyncClient or an httpx.AsyncClient, not {type(http_client).__name__}"
-    )
-
-
-class _ClientAsTransport(httpx2.AsyncBaseTransport):
-    """An `httpx.AsyncClient`, with its own auth, cookies, proxies and hooks, behind httpx2's interface."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-        self._httpx = sys.modules["httpx"]
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        check_open(self._client)
-        theirs = self._client.build_request(
-            request.method,
-            str(request.url),
-            headers=[
-                (name, value) for name, value in request.headers.raw if name.lower() not in _CLIENTS_OWN
-            ],
-            content=await request.aread() or None,
-            extensions=dict(request.extensions),
-        )
-        try:
-            response = await self._client.send(theirs, stream=True, follow_redirects=False)
-        except self._httpx.RequestError as exc:
-            raise _counterpart(exc, request) from exc
-        return httpx2.Response(
-            response.status_code, headers=response.headers.raw, stream=_Stream(response, request)
-        )
-
-
-class _Stream(httpx2.AsyncByteStream):
-    def __init__(self, response: httpx.Response, request: httpx2.Request) -> None:
-        self._response = response
-        self._request = request
-        self._httpx = sys.modules["httpx"]
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._response.aiter_raw():
-                yield chunk
-        except (self._httpx.RequestError, self._httpx.StreamError) as exc:
-            raise _counterpart(exc, self._request) from exc
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
-
-
-def _counterpart(exc: httpx.RequestError | httpx.StreamError, request: httpx2.Request) -> httpx2.RequestError:
-    """The httpx2 exception of the same name: the two libraries share their tree."""
-    kind: type[httpx2.RequestError] = getattr(httpx2, type(exc).__name__, httpx2.TransportError)
-    return kind(str(exc), request=request)
+        Raises:
+            ConnectError: no connection.
+            ConnectionLost: it broke, or somebody was silent for too long (`Stalled`).
+            ConfigurationError: the request cannot be sent.
+        """
+        ...

@@ -34,6 +34,7 @@ __all__ = [
     "has_elicitation",
     "has_method",
     "is_modern",
+    "is_repeatable",
     "sends_version_header",
 ]
 
@@ -44,6 +45,23 @@ _LEGACY_ONLY: Final = frozenset(
         "logging/setLevel",
         "resources/subscribe",
         "resources/unsubscribe",
+    }
+)
+_REPEATABLE: Final = frozenset(
+    {
+        "completion/complete",
+        "initialize",
+        "logging/setLevel",
+        "ping",
+        "prompts/get",
+        "prompts/list",
+        "resources/list",
+        "resources/read",
+        "resources/subscribe",
+        "resources/templates/list",
+        "resources/unsubscribe",
+        "server/discover",
+        "tools/list",
     }
 )
 _MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"})
@@ -57,6 +75,11 @@ def is_modern(version: str) -> bool:
 def has_method(method: str, version: str) -> bool:
     """Whether `version` has the client's request `method`; a method of no version is an extension's."""
     return method not in (_LEGACY_ONLY if is_modern(version) else _MODERN_ONLY)
+
+
+def is_repeatable(method: str) -> bool:
+    """Whether a request does the same twice as it does once. A tool call need not, nor an extension's."""
+    return method in _REPEATABLE
 
 
 def has_batches(version: str | None) -> bool:

@@ -32,7 +32,7 @@ from ..errors import (
 from ..http import HttpClient, HttpResponse
 from ..protocol import headers as h
 from ..protocol.envelope import envelope_version
-from ..protocol.versions import has_batches, is_modern, sends_version_header
+from ..protocol.versions import has_batches, is_modern, is_repeatable, sends_version_header
 from ..protocol.wire import ErrorResponse, Message, Notification, Request, Response, decode, encode
 from ..statistics import Statistics
 from ..supervision import Supervisor
@@ -161,12 +161,12 @@ class StreamableHttp(Transport):
         self, message: Request, headers: Mapping[str, str], body: bytes | None, resumable: bool
     ) -> Response:
         cursor = StreamCursor(self._rng)
-        method = "POST"
+        method, repeatable = "POST", is_repeatable(message.method)
         while True:
             lost: TransportError
             try:
                 async with self._http.exchange(
-                    method, self._url, headers, body, silence=self._silence
+                    method, self._url, headers, body, silence=self._silence, repeatable=repeatable
                 ) as response:
                     answer = await self._answer(response, message, cursor)
                 if answer is not None:
@@ -184,7 +184,7 @@ class StreamableHttp(Transport):
             if not resumable or not cursor.resumable or not await cursor.pause():
                 raise lost
             self._statistics.stream_reconnects += 1
-            method, headers, body = "GET", self._stream_headers(cursor), None
+            method, headers, body, repeatable = "GET", self._stream_headers(cursor), None, True
 
     async def _answer(
         self, response: HttpResponse, message: Request, cursor: StreamCursor

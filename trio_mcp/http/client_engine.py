@@ -1,0 +1,202 @@
+"""The engine on an httpx2 client: the user's, or one with a proxy, an auth flow or cookies.
+
+A user's `httpx.AsyncClient` is put to work as the transport of an httpx2 client, so that all above it deals
+with one library. Neither is closed here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import httpx2
+import trio
+
+from ..deadlines import deadline
+from ..errors import UsageError
+from .engine import HttpRequest, Reply
+from .exchange import no_answer, silent
+from .failures import translate_errors
+from .transport import REPEATABLE
+
+if TYPE_CHECKING:
+    import httpx  # noqa: ASYNC127 - for those who hold its objects
+
+__all__ = ["ClientAsTransport", "ClientEngine", "ClientReply", "check_open"]
+
+_MAX_STEPS: Final = 10_000
+# Each library's client adds these itself.
+_CLIENTS_OWN: Final = frozenset(
+    {b"host", b"connection", b"accept-encoding", b"user-agent", b"content-length"}
+)
+
+
+class ClientEngine:
+    """Sends with `client`.
+
+    Args:
+        client: it is the caller's to close.
+        auth: the auth flow of every request; None leaves the client's own.
+    """
+
+    def __init__(self, client: httpx2.AsyncClient, auth: httpx2.Auth | None) -> None:
+        self._client = client
+        self._authorizing = auth is not None
+        self._auth = httpx2.USE_CLIENT_DEFAULT if auth is None else auth
+
+    async def send(self, request: HttpRequest) -> tuple[Reply, Mapping[str, str]]:
+        """Send `request`; see `Engine.send`."""
+        check_open(self._client)
+        with (
+            deadline(request.silence, lambda: no_answer(request.silence, request.timeout)),
+            translate_errors(request.timeout, authorizing=self._authorizing),
+        ):
+            theirs = self._client.build_request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=request.body,
+                # How long to wait for an answer is not the client's to say: see `silence`. And queueing is
+                # ours: it must not kill anybody, whatever pool the client has.
+                timeout=httpx2.Timeout(request.timeout, read=None, pool=None),
+                extensions={REPEATABLE: request.repeatable},
+            )
+            response = await self._client.send(theirs, stream=True, auth=self._auth, follow_redirects=False)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _TidyStream(response.stream)
+        return ClientReply(response, request.silence), response.request.headers
+
+
+class ClientReply:
+    """A response of an httpx2 client.
+
+    Args:
+        response: with its body still to come.
+        silence: the longest time in seconds in which nothing comes.
+    """
+
+    def __init__(self, response: httpx2.Response, silence: float) -> None:
+        self.status: int = response.status_code
+        self.fields: Mapping[str, str] = response.headers
+        self.ended: bool = False
+        self._response = response
+        self._chunks = response.aiter_bytes()
+        self._silence = silence
+
+    async def receive(self) -> bytes:
+        """The next piece of the body, decoded; b"" at its end. See `Reply.receive`."""
+        with deadline(self._silence, partial(silent, self._silence)), translate_errors(self._silence):
+            async for chunk in self._chunks:
+                if chunk:
+                    return chunk
+        self.ended = True
+        return b""
+
+    async def close(self) -> None:
+        """Let go at once: all of it happens in a scope that is cancelled already."""
+        if self.ended:
+            return
+        self.ended = True
+        with trio.CancelScope(shield=True) as scope, suppress(Exception):
+            scope.cancel(reason="the exchange was left half-way")
+            await self._chunks.aclose()
+            await self._response.aclose()
+
+
+class _TidyStream(httpx2.AsyncByteStream):
+    """A response's stream that can be closed half-way.
+
+    The streams of httpx2's own transport are generators in generators: closing the outer one leaves the inner
+    ones suspended, and the connection with them, to the garbage collector. A cancelled scope around their
+    next step ends them all.
+    """
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+        self._pieces = stream.__aiter__()
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._pieces)
+        except BaseException:
+            self._ended = True
+            raise
+
+    async def aclose(self) -> None:
+        with trio.CancelScope(shield=True) as scope, suppress(Exception):
+            scope.cancel(reason="the exchange was left half-way")
+            steps = 0  # not without end: there are streams that never checkpoint
+            while not self._ended and steps < _MAX_STEPS:
+                steps += 1
+                await anext(self)
+        with trio.CancelScope(shield=True) as scope, suppress(Exception):
+            scope.cancel(reason="the exchange was left half-way")
+            await self._stream.aclose()
+
+
+def check_open(client: httpx2.AsyncClient | httpx.AsyncClient) -> None:
+    """Make sure that a user's client can send.
+
+    Raises:
+        UsageError: it is closed.
+    """
+    if client.is_closed:
+        raise UsageError("the http_client is closed: it must stay open for as long as the connector's block")
+
+
+class ClientAsTransport(httpx2.AsyncBaseTransport):
+    """An `httpx.AsyncClient`, with its own auth, cookies, proxies and hooks, behind httpx2's interface."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._httpx = sys.modules["httpx"]
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send `request` as the other library's client does."""
+        check_open(self._client)
+        theirs = self._client.build_request(
+            request.method,
+            str(request.url),
+            headers=[
+                (name, value) for name, value in request.headers.raw if name.lower() not in _CLIENTS_OWN
+            ],
+            content=await request.aread() or None,
+            extensions=dict(request.extensions),
+        )
+        try:
+            response = await self._client.send(theirs, stream=True, follow_redirects=False)
+        except self._httpx.RequestError as exc:
+            raise _counterpart(exc, request) from exc
+        return httpx2.Response(
+            response.status_code, headers=response.headers.raw, stream=_ForeignStream(response, request)
+        )
+
+
+class _ForeignStream(httpx2.AsyncByteStream):
+    def __init__(self, response: httpx.Response, request: httpx2.Request) -> None:
+        self._response = response
+        self._request = request
+        self._httpx = sys.modules["httpx"]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._response.aiter_raw():
+                yield chunk
+        except (self._httpx.RequestError, self._httpx.StreamError) as exc:
+            raise _counterpart(exc, self._request) from exc
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+def _counterpart(exc: httpx.RequestError | httpx.StreamError, request: httpx2.Request) -> httpx2.RequestError:
+    """The httpx2 exception of the same name: the two libraries share their tree."""
+    kind: type[httpx2.RequestError] = getattr(httpx2, type(exc).__name__, httpx2.TransportError)
+    return kind(str(exc), request=request)

@@ -1,0 +1,176 @@
+"""One request and its response on one connection.
+
+An exchange is made by its caller's own task, and no other stands between: cancelling the caller ends it. Its
+connection is then closed; read to its end, it gives the connection back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final
+
+import trio
+
+from ..deadlines import Stalled, deadline
+from ..errors import ConnectionLost
+from ..network import close_at_once
+from ..supervision import open_flat_nursery
+from .failures import root_cause
+from .http11 import ResponseParser
+
+__all__ = ["Exchange", "no_answer", "silent"]
+
+_AT_ONCE: Final = 1 << 16  # a request of so many bytes is sent before its response is looked for
+
+
+class Exchange:
+    """A response whose headers have come, and the rest of it as it comes. Made by `Pool.exchange` only.
+
+    Attributes:
+        sent: whether the request has been sent whole.
+    """
+
+    def __init__(
+        self, stream: trio.abc.Stream, method: bytes, give_back: Callable[[trio.abc.Stream], Awaitable[None]]
+    ) -> None:
+        self.sent: bool = False
+        self._stream = stream
+        self._parser = ResponseParser(method)
+        self._give_back = give_back
+        self._silence = 0.0
+        self._held = True
+        self._broken: BaseException | None = None
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+        return self._parser.status
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The headers: names in lower case, the values of repeated ones joined by commas."""
+        return self._parser.fields
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as they came."""
+        return self._parser.headers
+
+    @property
+    def ended(self) -> bool:
+        """Whether the response has come whole, or was let go."""
+        return not self._held
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether no byte of the response has come."""
+        return not self._parser.started
+
+    async def open(self, request: bytes, timeout: float, silence: float) -> None:
+        """Send `request`, and wait for the headers of its response.
+
+        Args:
+            request: all of it.
+            timeout: seconds in which the server takes nothing of it.
+            silence: seconds in which nothing comes, once it is sent.
+
+        Raises:
+            ConnectionLost: the connection broke, or somebody was silent for too long (`Stalled`).
+            ProtocolError: what came is not HTTP.
+        """
+        self._silence = silence
+        parser = self._parser
+        with trio.move_on_after(timeout) as scope:
+            if len(request) <= _AT_ONCE:
+                await self._send(request)
+                self.sent = self._broken is None
+                scope.deadline = trio.current_time() + silence
+                while not parser.status:
+                    await self._read()
+            else:
+                scope.deadline = float("inf")
+                async with open_flat_nursery() as nursery:
+                    # A server may refuse a large request before it has read it.
+                    nursery.start_soon(self._send_in_pieces, request, timeout, scope)
+                    while not parser.status:
+                        await self._read()
+                    if parser.status >= 300:
+                        nursery.cancel_scope.cancel(reason="the server answered before it had read all")
+        if scope.cancelled_caught:
+            raise no_answer(silence, timeout) if self.sent else _not_taken(timeout)
+        if parser.ended:
+            await self._end()
+
+    async def _send(self, data: bytes | memoryview) -> None:
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._broken = exc  # there may be an answer all the same, such as 413
+
+    async def _send_in_pieces(self, request: bytes, timeout: float, scope: trio.CancelScope) -> None:
+        rest = memoryview(request)
+        while rest and self._broken is None:
+            with deadline(timeout, partial(_not_taken, timeout)):
+                await self._send(rest[:_AT_ONCE])
+            rest = rest[_AT_ONCE:]
+        self.sent = self._broken is None
+        scope.deadline = trio.current_time() + self._silence
+
+    async def receive(self) -> bytes:
+        """The next piece of the body; b"" at its end.
+
+        Raises:
+            ConnectionLost: the connection broke, or nothing came for `silence` seconds (`Stalled`).
+            ProtocolError: what came is not HTTP.
+        """
+        parser = self._parser
+        while not (data := parser.take()) and not parser.ended:
+            with deadline(self._silence, partial(silent, self._silence)):
+                await self._read()
+        if parser.ended and self._held:
+            await self._end()
+        return data
+
+    async def _read(self) -> None:
+        try:
+            self._parser.feed(await self._stream.receive_some())
+        except EOFError:
+            raise self._hung_up() from self._broken
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise ConnectionLost(f"the connection broke: {root_cause(exc)}") from exc
+
+    def _hung_up(self) -> ConnectionLost:
+        when = "without an answer" if self.unanswered else "in the middle of its response"
+        return ConnectionLost(f"the server closed the connection {when}")
+
+    async def _end(self) -> None:
+        """Let go of the connection, which the response has come over whole."""
+        self._held = False
+        if self._parser.reusable and self.sent:
+            await self._give_back(self._stream)
+        else:
+            await close_at_once(self._stream)
+
+    async def close(self) -> None:
+        """Let go at once. It never waits; the connection is closed if the response was not at its end."""
+        if self._held:
+            self._held = False
+            await close_at_once(self._stream)
+
+
+def no_answer(silence: float, timeout: float) -> Stalled:
+    """The error where a request was sent and nothing came back."""
+    option = "timeout=" if silence == timeout else "sse_read_timeout="
+    return Stalled(f"the server did not answer for {silence:g} s ({option})")
+
+
+def silent(silence: float) -> Stalled:
+    """The error where a response has begun and nothing more came."""
+    return Stalled(
+        f"the server fell silent for {silence:g} s in the middle of its response (sse_read_timeout=)"
+    )
+
+
+def _not_taken(timeout: float) -> Stalled:
+    return Stalled(f"the server took nothing of the request for {timeout:g} s (timeout=)")

@@ -1,0 +1,167 @@
+"""The connections to some servers: idle ones are used again, and what has gone stale is replaced.
+
+A connection carries one exchange at a time. Whoever is cancelled in one closes its connection, so nothing is
+ever half-used, and nobody waits for anybody: how many requests there may be at a time is settled further up.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+import trio
+
+from ..deadlines import ConnectTimeout, Stalled, deadline
+from ..errors import ConfigurationError, ConnectError, ConnectionLost, TransportError
+from ..network import Network, close_at_once, dial, is_readable
+from .exchange import Exchange
+from .failures import root_cause
+
+__all__ = ["Origin", "Pool"]
+
+# Servers close idle connections, most after 5 s at the earliest. A request that crosses with that is lost,
+# and a tool call is not sent twice.
+_IDLE_SECONDS: Final = 4.0
+_MAX_IDLE: Final = 100
+
+
+class Origin(NamedTuple):
+    """Where connections lead to: they are shared by all requests to the same one."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+class _Idle(NamedTuple):
+    stream: trio.abc.Stream
+    since: float
+
+
+class Pool:
+    """Makes exchanges, over idle connections where there are some.
+
+    Args:
+        network: what to dial with.
+        tls: gives the context for `https://` when it is first needed: reading certificates takes long.
+        idle_seconds: how long a connection that is not in use may be used again.
+        max_idle: connections that are kept for later.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        tls: Callable[[], ssl.SSLContext],
+        *,
+        idle_seconds: float = _IDLE_SECONDS,
+        max_idle: int = _MAX_IDLE,
+    ) -> None:
+        self._network = network
+        self._tls = tls
+        self._idle_seconds = idle_seconds
+        self._max_idle = max_idle
+        self._idle: dict[Origin, list[_Idle]] = {}
+        self._closed = False
+
+    async def exchange(
+        self,
+        origin: Origin,
+        method: bytes,
+        request: bytes,
+        *,
+        connect_timeout: float,
+        send_timeout: float,
+        silence: float,
+        repeatable: bool,
+    ) -> Exchange:
+        """Send a request, and wait for the headers of its response.
+
+        An idle connection may turn out to be closed before a byte of the response has come. It is replaced
+        once, if the request cannot have been carried out, or may be carried out twice.
+
+        Args:
+            origin: where to.
+            method: the request's.
+            request: all of it, as bytes.
+            connect_timeout: seconds for a connection and its TLS.
+            send_timeout: seconds in which the server takes nothing of the request.
+            silence: seconds in which nothing comes.
+            repeatable: whether the request does the same twice as it does once.
+
+        Raises:
+            ConnectError: no connection.
+            ConnectionLost: it broke, or somebody was silent for too long (`Stalled`).
+            ProtocolError: what came is not HTTP.
+        """
+        stream = await self._take_idle(origin)
+        while True:
+            reused = stream is not None
+            if stream is None:
+                stream = await self._dial(origin, connect_timeout)
+            exchange = Exchange(stream, method, partial(self._give_back, origin))
+            try:
+                await exchange.open(request, send_timeout, silence)
+            except BaseException as exc:
+                await exchange.close()  # noqa: ASYNC102 - shielded, and never waits
+                if (
+                    reused
+                    and isinstance(exc, ConnectionLost)
+                    and not isinstance(exc, Stalled)
+                    and exchange.unanswered
+                    and (repeatable or not exchange.sent)
+                ):
+                    stream = None
+                    continue
+                raise
+            return exchange
+
+    async def aclose(self) -> None:
+        """Close what is idle; what is in use is closed when it comes back."""
+        self._closed = True
+        for connections in self._idle.values():
+            for connection in connections:
+                await close_at_once(connection.stream)
+        self._idle.clear()
+
+    def __repr__(self) -> str:
+        idle = ", ".join(f"{len(each)} idle to {origin.host}" for origin, each in self._idle.items() if each)
+        return f"<Pool {'closed' if self._closed else idle or 'empty'}>"
+
+    async def _take_idle(self, origin: Origin) -> trio.abc.Stream | None:
+        """The connection that was in use last, if it is fit for use."""
+        connections = self._idle.get(origin)
+        while connections:
+            stream, since = connections.pop()
+            if trio.current_time() - since <= self._idle_seconds and not is_readable(stream):
+                return stream
+            # Something to read, when nothing was asked for, is nearly always the end.
+            await close_at_once(stream)
+        return None
+
+    async def _give_back(self, origin: Origin, stream: trio.abc.Stream) -> None:
+        if self._closed:
+            await close_at_once(stream)
+            return
+        now = trio.current_time()
+        connections = self._idle.setdefault(origin, [])
+        connections.append(_Idle(stream, now))
+        # The oldest come first. They are looked at here too, or they would lie there after a rush.
+        while now - connections[0].since > self._idle_seconds or len(connections) > self._max_idle:
+            await close_at_once(connections.pop(0).stream)
+
+    async def _dial(self, origin: Origin, timeout: float) -> trio.abc.Stream:
+        with deadline(timeout, lambda: ConnectTimeout(f"no connection within {timeout:g} s (timeout=)")):
+            try:
+                return await dial(
+                    self._network, origin.host, origin.port, self._tls() if origin.tls else None
+                )
+            except (OSError, trio.BrokenResourceError) as exc:
+                raise ConnectError(f"could not connect: {root_cause(exc)}") from exc
+            except UnicodeError as exc:
+                raise ConfigurationError(f"not a usable URL: {exc}") from exc
+            except ConfigurationError:
+                raise
+            except Exception as exc:  # a network of the user's may raise anything
+                raise TransportError(f"the network failed: {type(exc).__name__}") from exc

@@ -1,0 +1,116 @@
+"""A response as the transports see it: its body piece by piece or whole, and what of it may be shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from ..errors import MessageTooLarge
+from .engine import Reply
+
+__all__ = ["HttpResponse"]
+
+_DRAIN_SECONDS: Final = 0.25
+_DRAIN_BYTES: Final = 1 << 16
+_EXCERPT_LENGTH: Final = 200
+_SECRET_HEADER: Final = re.compile(
+    "(^|-)(auth|authorization|cookie|key|apikey|password|secret|token)(-|$)|session-id$"
+)
+# A shorter value would be found in any text.
+_SECRET_LENGTH: Final = 6
+
+
+class HttpResponse:
+    """A response whose headers have come. Made by `HttpClient.exchange` only.
+
+    Attributes:
+        status: the HTTP status code.
+        headers: to be asked for in lower case; the values of repeated ones joined by commas.
+        request_headers: the headers that were sent.
+    """
+
+    def __init__(self, reply: Reply, request_headers: Mapping[str, str], max_size: int) -> None:
+        self.status: int = reply.status
+        self.headers: Mapping[str, str] = reply.fields
+        self.request_headers: Mapping[str, str] = request_headers
+        self._reply = reply
+        self._max_size = max_size
+
+    @property
+    def ended(self) -> bool:
+        """Whether the body has come to its end, or was let go."""
+        return self._reply.ended
+
+    @property
+    def content_type(self) -> str:
+        """The media type, in lower case and without parameters; "" if there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def receive(self) -> bytes:
+        """The next piece of the body, decoded; b"" at its end. See `Reply.receive`."""
+        return await self._reply.receive()
+
+    async def read(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            MessageTooLarge: it is larger than the limit.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        while chunk := await self._reply.receive():
+            size += len(chunk)
+            if size > self._max_size:
+                raise MessageTooLarge(
+                    f"the server sent a body of more than {self._max_size} bytes; "
+                    "max_message_size raises the limit"
+                )
+            pieces.append(chunk)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def drain(self) -> None:
+        """Read to the end for a moment, then let go."""
+        read = 0
+        try:
+            with trio.move_on_after(_DRAIN_SECONDS), suppress(Exception):
+                while read < _DRAIN_BYTES and (chunk := await self._reply.receive()):
+                    read += len(chunk)
+        finally:
+            await self._reply.close()  # noqa: ASYNC102 - shielded, and never waits
+
+    async def abandon(self) -> None:
+        """Let go at once; the connection is closed if the body was not at its end."""
+        await self._reply.close()
+
+    # For errors
+
+    def public_headers(self) -> dict[str, str]:
+        """The headers that an error may show."""
+        shown = {
+            name.lower(): self.redact(value)
+            for name, value in self.headers.items()
+            if name.lower() not in ("set-cookie", "mcp-session-id")
+        }
+        if "location" in shown:
+            shown["location"] = shown["location"].partition("?")[0]
+        return shown
+
+    def excerpt(self, body: str) -> str:
+        """The beginning of `body`, for an error message."""
+        text = " ".join(body.split())
+        return text if len(text) <= _EXCERPT_LENGTH else text[:_EXCERPT_LENGTH] + "…"
+
+    def redact(self, text: str) -> str:
+        """`text`, which the server sent, without what the request kept secret."""
+        for name, value in self.request_headers.items():
+            if _SECRET_HEADER.search(name.lower()):
+                # The last word of "Bearer x", the values of "a=x; b=y", and then all of it.
+                parts = [part.rpartition("=")[2] for part in value.split("; ")]
+                for secret in (value.rpartition(" ")[2], *parts, value):
+                    if len(secret) >= _SECRET_LENGTH:
+                        text = text.replace(secret, "[secret]")
+        return text
