@@ -31,7 +31,7 @@ LAYERS: Final = [
     ["http"],
     ["auth"],
     ["callbacks"],
-    ["supervision", "mailbox", "statistics", "deadlines", "network"],
+    ["supervision", "mailbox", "statistics", "deadlines", "in_flight", "network"],
     ["protocol"],
     ["errors", "_version"],
 ]

@@ -39,9 +39,19 @@ class InputRounds:
         self._caller = caller
 
     async def run(
-        self, ask: Callable[[JSONObject], Awaitable[JSONObject]], method: str, params: JSONObject
+        self,
+        result: JSONObject,
+        ask: Callable[[JSONObject], Awaitable[JSONObject]],
+        method: str,
+        params: JSONObject,
     ) -> JSONObject:
-        """`ask(params)`, again with the answers for as long as the result is `input_required`.
+        """Ask again, with the answers, for as long as the result is `input_required`.
+
+        Args:
+            result: what the request has brought so far.
+            ask: sends it again, with other params.
+            method: the request's.
+            params: the request's.
 
         What a round answered goes into the next request and into no other.
 
@@ -50,7 +60,6 @@ class InputRounds:
             ProtocolError: the questions are malformed, or do not end.
             Exception: what a callback raised.
         """
-        result = await ask(params)
         delay = _FIRST_DELAY
         rounds = 0
         while result.get("resultType") == "input_required" and method in _METHODS:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, cast
 
@@ -21,11 +21,11 @@ from .dispatcher import Dispatcher, Progress
 from .errors import (
     ConnectorError,
     InvalidArguments,
-    NotConnected,
     ProtocolError,
     SessionExpired,
     UnsupportedFeature,
 )
+from .in_flight import InFlight
 from .input_rounds import InputRounds
 from .negotiation import Negotiated, Negotiator
 from .protocol.envelope import envelope, with_lawful_ttl, with_meta
@@ -61,7 +61,6 @@ class Session:
     Attributes:
         negotiated: what the handshake established; there once `open` has returned.
         log_level: what a modern server is to log with each request; None for nothing.
-        closed: whether calls are taken no more.
     """
 
     def __init__(
@@ -96,9 +95,7 @@ class Session:
         self._envelope: Mapping[str, Any] = {}
         self._renewal: _Renewal | None = None
         self._standing: dict[str, tuple[str, JSONObject]] = {}
-        self._in_flight: set[trio.CancelScope] = set()
-        self._idle = trio.Event()
-        self.closed: bool = False
+        self._in_flight = InFlight()
 
     def _next_id(self) -> RequestId:
         return next(self._ids)
@@ -130,11 +127,12 @@ class Session:
 
     async def close(self) -> None:
         """End all calls that are still in flight; their callers get `NotConnected`."""
-        self.closed = True
-        for scope in self._in_flight:
-            scope.cancel(reason="the connector was closed")
-        if self._in_flight:  # they leave at once: cancelling never waits for the peer
-            await self._idle.wait()
+        await self._in_flight.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether calls are taken no more."""
+        return self._in_flight.closed
 
     # Requests
 
@@ -156,7 +154,7 @@ class Session:
         self._statistics.requests += 1
         self._statistics.requests_in_flight += 1
         try:
-            with self._underway():
+            with self._in_flight.call():
                 if progress_callback is None:
                     result = await self._ask(method, with_meta(params, log_level, meta, self._envelope))
                 else:
@@ -182,32 +180,17 @@ class Session:
         """Send a notification; see `Connector.notify`."""
         message = Notification(method, params)
         try:
-            with self._underway():
+            with self._in_flight.call():
                 await self._with_session(lambda: self.transport.notify(message))
         except ConnectorError as exc:
             exc.locate(self._server, method)
             raise
 
-    @contextmanager
-    def _underway(self) -> Generator[None]:
-        """End the block with `NotConnected` when the session is closed."""
-        if self.closed:
-            raise NotConnected("the connector was closed")
-        with trio.CancelScope() as scope:
-            self._in_flight.add(scope)
-            try:
-                yield
-            finally:
-                self._in_flight.remove(scope)
-                if self.closed and not self._in_flight:
-                    self._idle.set()
-        if scope.cancelled_caught:
-            raise NotConnected("the connector was closed while this was in flight")
-
     async def _ask(self, method: str, params: JSONObject | None) -> JSONObject:
-        if params is None or not self._envelope:
-            return await self._ask_once(method, params)
-        return await self._rounds.run(partial(self._ask_once, method), method, params)
+        result = await self._ask_once(method, params)
+        if params is None or result.get("resultType") != "input_required" or not self._envelope:
+            return result
+        return await self._rounds.run(result, partial(self._ask_once, method), method, params)
 
     async def _ask_once(self, method: str, params: JSONObject | None) -> JSONObject:
         response = await self._with_session(
@@ -228,7 +211,7 @@ class Session:
 
     async def _with_session(self, send: Callable[[], Awaitable[T]]) -> T:
         """`send()`, and again with a new session if the server has ended the one that there was."""
-        renewal = await self._last_renewal()
+        renewal = None if self._renewal is None else await self._last_renewal()
         try:
             return await send()
         except SessionExpired:

@@ -263,7 +263,7 @@ class OfPieces:
 
 async def test_an_empty_piece_is_not_the_end_of_a_body() -> None:
     reply = ClientReply(OfPieces(), silence=1)  # type: ignore[arg-type]
-    response = HttpResponse(reply, {}, max_size=9)
+    response = HttpResponse(reply, {}, max_size=9, linger=lambda response: False)
     assert await response.read() == b"ab"
     assert response.ended
     await response.abandon()

@@ -1,25 +1,20 @@
 """One HTTP exchange: send a request, read its response piece by piece, leave whenever you like.
 
-    async with client.exchange("POST", url, headers, body, silence=300) as response:
-        while chunk := await response.receive():
-            ...
-
-Leaving early never waits for the peer. Without an exception, the rest is read aside for a moment, so that
-the connection can serve again; with one, or a cancellation, the connection is closed at once.
+async with await client.send("POST", url, headers, body, silence=300) as response:
+    while chunk := await response.receive():
+        ...
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache, partial
 from typing import Final
 
 import httpx2
 
-from ..errors import HTTPStatusError
+from ..errors import ConfigurationError, HTTPStatusError
 from .engine import Engine, HttpRequest
-from .failures import translate_errors
 from .response import HttpResponse
 from .setup import has_lawful_port
 
@@ -57,8 +52,7 @@ class HttpClient:
         self._spawn = spawn
         self._drains = 0
 
-    @asynccontextmanager
-    async def exchange(
+    async def send(
         self,
         method: str,
         url: str,
@@ -67,8 +61,8 @@ class HttpClient:
         *,
         silence: float,
         repeatable: bool = True,
-    ) -> AsyncGenerator[HttpResponse]:
-        """Send a request; the block gets its response.
+    ) -> HttpResponse:
+        """Send a request; its response, to be entered as a block.
 
         Args:
             method: the HTTP method.
@@ -84,49 +78,40 @@ class HttpClient:
             ConnectionLost: it broke, or fell silent (`Stalled`).
             HTTPStatusError: a redirect that must not be followed.
         """
-        with translate_errors(self.timeout):
-            target = _parsed(url)
         request = HttpRequest(
-            method, target, {**self._headers, **headers}, body, self.timeout, silence, repeatable
+            method, _parsed(url), {**self._headers, **headers}, body, self.timeout, silence, repeatable
         )
-        response = await self._send(request)
-        try:
-            yield response
-        except BaseException:
-            await response.abandon()  # noqa: ASYNC102 - shielded, and never waits
-            raise
-        if response.ended:
-            return
-        if self._drains < _MAX_DRAINS:
-            self._drains += 1
-            self._spawn(partial(self._drain, response))
-        else:
+        for _ in range(_MAX_REDIRECTS + 1):
+            reply, sent = await self._engine.send(request)
+            response = HttpResponse(reply, sent, self._max_size, self._linger)
+            location = response.headers.get("location") if response.status in _REDIRECTS else None
+            if location is None:
+                return response
             await response.abandon()
+            origin, request.url = request.url, self._redirected(response, request.url, location)
+            if response.status not in (307, 308) or _origin(request.url) != _origin(origin):
+                raise self._refused(
+                    response,
+                    f"a redirect to {_public(request.url)}, which is not followed: "
+                    "use that URL if it is the server that you mean",
+                )
+        raise self._refused(
+            response, f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(request.url)}"
+        )
+
+    def _linger(self, response: HttpResponse) -> bool:
+        """Have the rest of `response` read in the background; False if there is too much of that already."""
+        if self._drains >= _MAX_DRAINS:
+            return False
+        self._drains += 1
+        self._spawn(partial(self._drain, response))
+        return True
 
     async def _drain(self, response: HttpResponse) -> None:
         try:
             await response.drain()
         finally:
             self._drains -= 1
-
-    async def _send(self, request: HttpRequest) -> HttpResponse:
-        for _ in range(_MAX_REDIRECTS + 1):
-            response = HttpResponse(*await self._engine.send(request), self._max_size)
-            location = response.headers.get("location") if response.status in _REDIRECTS else None
-            if location is None:
-                return response
-            await response.abandon()
-            origin, target = request.url, self._redirected(response, request.url, location)
-            if response.status not in (307, 308) or _origin(target) != _origin(origin):
-                raise self._refused(
-                    response,
-                    f"a redirect to {_public(target)}, which is not followed: "
-                    "use that URL if it is the server that you mean",
-                )
-            request.url = target
-        raise self._refused(
-            response, f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(target)}"
-        )
 
     def _redirected(self, response: HttpResponse, url: httpx2.URL, location: str) -> httpx2.URL:
         try:
@@ -143,7 +128,12 @@ class HttpClient:
         )
 
 
-_parsed = lru_cache(maxsize=16)(httpx2.URL)  # a connection has one URL, and not much more
+@lru_cache(maxsize=16)  # a connection has one URL, and not much more
+def _parsed(url: str) -> httpx2.URL:
+    try:
+        return httpx2.URL(url)
+    except httpx2.InvalidURL as exc:
+        raise ConfigurationError(f"not a usable URL: {exc}") from exc
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

@@ -50,6 +50,7 @@ class ClientEngine:
     async def send(self, request: HttpRequest) -> tuple[Reply, Mapping[str, str]]:
         """Send `request`; see `Engine.send`."""
         check_open(self._client)
+        await trio.lowlevel.checkpoint()  # there are transports without one
         with (
             deadline(request.silence, lambda: no_answer(request.silence, request.timeout)),
             translate_errors(request.timeout, authorizing=self._authorizing),

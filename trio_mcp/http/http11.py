@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -54,12 +55,17 @@ def encode_request(method: bytes, target: bytes, lines: Iterable[bytes], body: b
     Raises:
         ConfigurationError: the method or the target would break the request's first line.
     """
-    if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
-        raise ConfigurationError("the request cannot be sent: its method or its URL breaks HTTP")
-    head = b"%b %b HTTP/1.1\r\n%b" % (method, target, b"".join(lines))
+    head = _request_line(method, target) + b"".join(lines)
     if body is None:
         return head + b"\r\n"
     return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+
+
+@lru_cache(maxsize=32)
+def _request_line(method: bytes, target: bytes) -> bytes:
+    if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
+        raise ConfigurationError("the request cannot be sent: its method or its URL breaks HTTP")
+    return b"%b %b HTTP/1.1\r\n" % (method, target)
 
 
 class ResponseParser:
@@ -89,7 +95,7 @@ class ResponseParser:
         self.started: bool = False
         self.ended: bool = False
         self.reusable: bool = True
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(_Callbacks(self))
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._headless_body = method == b"HEAD"
         self._until_close = False
         self._pieces: list[bytes] = []
@@ -134,9 +140,9 @@ class ResponseParser:
         elif self._idle_size > MAX_HEAD:
             raise _too_large()
 
-    # What the parser calls
+    # What httptools calls, by these names
 
-    def on_begin(self) -> None:
+    def on_message_begin(self) -> None:
         if self.ended:
             self.reusable = False  # a second response, which nobody has asked for
 
@@ -175,20 +181,9 @@ class ResponseParser:
             self._idle_size = 0
             self._pieces.append(piece)
 
-    def on_complete(self) -> None:
+    def on_message_complete(self) -> None:
         if self.status != 0:
             self.ended = True
-
-
-class _Callbacks:
-    """The names that httptools looks for; apart, so that they are not the parser's own interface."""
-
-    def __init__(self, parser: ResponseParser) -> None:
-        self.on_message_begin = parser.on_begin
-        self.on_header = parser.on_header
-        self.on_headers_complete = parser.on_headers_complete
-        self.on_body = parser.on_body
-        self.on_message_complete = parser.on_complete
 
 
 def _too_large() -> ProtocolError:

@@ -44,7 +44,7 @@ class PoolEngine:
         if not self._direct:
             return await self._beside.send(request)
         origin, target, host = address(request.url)
-        headers = {"host": host.decode("ascii"), "accept-encoding": self._accepted, **request.headers}
+        headers = {"host": host, "accept-encoding": self._accepted, **request.headers}
         method = request.method.encode("ascii")
         exchange = await self._pool.exchange(
             origin,

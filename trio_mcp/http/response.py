@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import trio
 
@@ -25,7 +26,11 @@ _SECRET_LENGTH: Final = 6
 
 
 class HttpResponse:
-    """A response whose headers have come. Made by `HttpClient.exchange` only.
+    """A response whose headers have come. Made by `HttpClient.send` only.
+
+    It is a block, and leaving that early never waits for the peer. Without an exception, the rest is read
+    aside for a moment, so that the connection can serve again; with one, or a cancellation, the connection is
+    closed at once.
 
     Attributes:
         status: the HTTP status code.
@@ -33,12 +38,28 @@ class HttpResponse:
         request_headers: the headers that were sent.
     """
 
-    def __init__(self, reply: Reply, request_headers: Mapping[str, str], max_size: int) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        request_headers: Mapping[str, str],
+        max_size: int,
+        linger: Callable[[HttpResponse], bool],
+    ) -> None:
         self.status: int = reply.status
         self.headers: Mapping[str, str] = reply.fields
         self.request_headers: Mapping[str, str] = request_headers
         self._reply = reply
         self._max_size = max_size
+        self._linger = linger
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._reply.ended and (exc is not None or not self._linger(self)):
+            await self._reply.close()  # noqa: ASYNC102 - shielded, and never waits
 
     @property
     def ended(self) -> bool:

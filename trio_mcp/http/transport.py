@@ -30,7 +30,7 @@ class Address(NamedTuple):
 
     origin: Origin
     target: bytes
-    host: bytes
+    host: str
 
 
 @lru_cache(maxsize=32)
@@ -44,7 +44,7 @@ def address(url: httpx2.URL) -> Address:
         raise ConfigurationError(f"the request cannot be sent: its scheme is {url.scheme!r}")
     host = url.raw_host.decode("ascii")
     origin = Origin(host, url.port or _PORTS[url.scheme], url.scheme == "https")
-    return Address(origin, url.raw_path, url.netloc)
+    return Address(origin, url.raw_path, url.netloc.decode("ascii"))
 
 
 class TrioTransport(httpx2.AsyncBaseTransport):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, ClassVar, Final, TypeVar
 
 import trio
@@ -107,7 +106,10 @@ class StreamableHttp(Transport):
     async def request(self, message: Request) -> Response:
         body = encode(message)
         version = envelope_version(message.params)
-        async with self._place(message):
+        queues = message.method not in _UNQUEUED and not in_callback.get()
+        if queues:
+            await self._take_place()
+        try:
             # Not before: the session may have been opened anew while this waited for its place. Until a new
             # handshake is made, calls carry the old session, and learn by 404 that it has ended.
             if version is not None:
@@ -123,6 +125,9 @@ class StreamableHttp(Transport):
                     params = {"requestId": message.id, "reason": "the caller was cancelled"}
                     self.deliver(Notification("notifications/cancelled", params))
                 raise
+        finally:
+            if queues:
+                self._places.release()
 
     async def notify(self, message: OneWay) -> None:
         body = encode(message)
@@ -131,7 +136,7 @@ class StreamableHttp(Transport):
         else:
             headers = self._session_headers()
         timeout = self._http.timeout
-        async with self._http.exchange(
+        async with await self._http.send(
             "POST", self._url, _POST_HEADERS | headers, body, silence=timeout
         ) as response:
             if 200 <= response.status < 300:
@@ -143,7 +148,7 @@ class StreamableHttp(Transport):
         if self._session_id is None:
             return
         try:
-            async with self._http.exchange(
+            async with await self._http.send(
                 "DELETE", self._url, self._session_headers(), silence=self._http.timeout
             ) as response:
                 await response.abandon()  # 405 is allowed, and nothing in the body matters
@@ -152,10 +157,12 @@ class StreamableHttp(Transport):
 
     # One request and its answer
 
-    def _place(self, message: Request) -> AbstractAsyncContextManager[object]:
-        if message.method in _UNQUEUED or in_callback.get():
-            return nullcontext()
-        return self._places
+    async def _take_place(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            self._places.acquire_nowait()  # without a turn of the scheduler, as the exchange takes some
+        except trio.WouldBlock:
+            await self._places.acquire()
 
     async def _exchange(
         self, message: Request, headers: Mapping[str, str], body: bytes | None, resumable: bool
@@ -165,7 +172,7 @@ class StreamableHttp(Transport):
         while True:
             lost: TransportError
             try:
-                async with self._http.exchange(
+                async with await self._http.send(
                     method, self._url, headers, body, silence=self._silence, repeatable=repeatable
                 ) as response:
                     answer = await self._answer(response, message, cursor)
@@ -297,7 +304,7 @@ class StreamableHttp(Transport):
     async def _listen_once(self, cursor: StreamCursor, settled: trio.Event) -> bool:
         """Follow the stream until it ends; True if it may be opened again."""
         try:
-            async with self._http.exchange(
+            async with await self._http.send(
                 "GET", self._url, self._stream_headers(cursor), silence=self._silence
             ) as response:
                 settled.set()
