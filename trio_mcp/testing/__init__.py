@@ -1,0 +1,43 @@
+"""The deterministic test kit: servers, networks and clocks that a test controls (docs/testing.md).
+
+    async def test_a_slow_tool_is_given_up(mcp_server, autojump_clock):
+        mcp_server.on["tools/call"] = lambda call: call.sse(3600, call.response({"content": []}))
+        async with mcp_server.connect() as c:
+            with pytest.raises(trio.TooSlowError), trio.fail_after(60):
+                await c.call_tool("slow")
+
+Nothing here opens a socket, and nothing takes real time.
+"""
+
+from .asgi import AsgiServer, serve_asgi
+from .call import CUT, HANG, RESET, Call, Reply
+from .http_server import HttpExchange, HttpRequest, serve_http
+from .memory_link import Link
+from .memory_network import MemoryListener, MemoryNetwork
+from .memory_stream import Connection, MemoryStream
+from .scripted_server import ScriptedServer
+from .simulation import Simulation, explore, seeded
+from .trace import Trace
+
+__all__ = [
+    "CUT",
+    "HANG",
+    "RESET",
+    "AsgiServer",
+    "Call",
+    "Connection",
+    "HttpExchange",
+    "HttpRequest",
+    "Link",
+    "MemoryListener",
+    "MemoryNetwork",
+    "MemoryStream",
+    "Reply",
+    "ScriptedServer",
+    "Simulation",
+    "Trace",
+    "explore",
+    "seeded",
+    "serve_asgi",
+    "serve_http",
+]
