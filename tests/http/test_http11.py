@@ -1,0 +1,260 @@
+"""HTTP/1.1 as bytes: what is written cannot be forged, and what is read is read strictly."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.protocol.strategies import chunked, repeatable
+from trio_mcp.errors import ConfigurationError, ProtocolError
+from trio_mcp.http.http11 import MAX_HEAD, ResponseParser, encode_header, encode_request
+
+
+def parse(*pieces: bytes, method: bytes = b"POST") -> tuple[ResponseParser, bytes]:
+    """Feed `pieces` for as long as the response has not ended; what its body is."""
+    parser, body = ResponseParser(method), b""
+    for piece in pieces:
+        if not parser.ended:
+            parser.feed(piece)
+            body += parser.take()
+    return parser, body
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+OK = "HTTP/1.1 200 OK"
+
+
+# Requests
+
+
+def test_a_request_is_what_the_standard_says() -> None:
+    lines = [encode_header(b"host", b"x"), encode_header(b"accept", b"a, b")]
+    assert (
+        encode_request(b"GET", b"/?q=1", lines, None)
+        == b"GET /?q=1 HTTP/1.1\r\nhost: x\r\naccept: a, b\r\n\r\n"
+    )
+    assert encode_request(b"POST", b"/", [], b"ab") == b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nab"
+    assert encode_request(b"POST", b"/", [], b"").endswith(b"content-length: 0\r\n\r\n")
+
+
+@repeatable
+@given(st.binary(max_size=20), st.binary(max_size=20), st.binary(max_size=20), st.binary(max_size=20))
+@example(b"GET", b"/", b"x", b"a\r\nevil: 1")
+@example(b"GET", b"/", b"x", b"a\nb")
+@example(b"GET", b"/", b"x\r\nevil", b"1")
+@example(b"GET", b"/ HTTP/1.1\r\nevil: 1\r\n\r\n", b"x", b"1")
+@example(b"GET", b"/", b"x", b" a")
+@example(b"GET", b"/", b"x", b"\xc3\xa4\tb")
+def test_whatever_is_written_is_read_as_that_and_nothing_else(
+    method: bytes, target: bytes, name: bytes, value: bytes
+) -> None:
+    try:
+        data = encode_request(method, target, [b"host: x\r\n", encode_header(name, value)], None)
+    except ConfigurationError:
+        return
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(data)
+    try:
+        request = server.next_event()
+    except h11.RemoteProtocolError:
+        # The two readings of headers that mean something to HTTP itself.
+        assert name.lower() in {b"host", b"content-length", b"transfer-encoding"}
+        return
+    assert isinstance(request, h11.Request)
+    assert (request.method, request.target) == (method, target)
+    assert (name.lower(), value) in [*request.headers]
+    assert len([*request.headers]) == 2
+
+
+def test_a_value_that_is_refused_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="'authorization' breaks HTTP") as caught:
+        encode_header(b"authorization", b"Bearer s3cret\r\n")
+    assert "s3cret" not in str(caught.value)
+
+
+# Responses
+
+
+CHUNKS = b"3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\ntrailer: 1\r\n\r\n"
+LAWFUL = {
+    "a length": (head(OK, "Content-Length: 5"), b"abcde", True),
+    "chunks and trailers": (head(OK, "Transfer-Encoding: chunked"), CHUNKS, True),
+    "chunks, and the connection closes": (
+        head(OK, "transfer-encoding: Chunked", "connection: close"),
+        CHUNKS,
+        False,
+    ),
+    "HTTP/1.0": (head("HTTP/1.0 200 OK", "content-length: 5"), b"abcde", False),
+    "HTTP/1.0 kept alive": (
+        head("HTTP/1.0 200 OK", "connection: keep-alive", "content-length: 5"),
+        b"abcde",
+        True,
+    ),
+    "interim responses": (
+        head("HTTP/1.1 103 Early Hints", "link: x")
+        + head("HTTP/1.1 100 Continue")
+        + head(OK, "content-length: 5"),
+        b"abcde",
+        True,
+    ),
+    "no reason": (head("HTTP/1.1 200 ", "content-length: 5"), b"abcde", True),
+}
+
+
+@pytest.mark.parametrize("name", LAWFUL)
+@repeatable
+@given(data=st.data())
+def test_a_response_is_the_same_however_it_is_cut(name: str, data: st.DataObject) -> None:
+    start, body, reusable = LAWFUL[name]
+    parser, read = parse(*data.draw(chunked(start + body)))
+    assert (parser.status, read, parser.ended, parser.reusable) == (200, b"abcde", True, reusable)
+
+
+def test_headers_are_joined_by_name() -> None:
+    parser, _ = parse(head(OK, "Set-Cookie: a=1", "X-Y: \xe4", "set-cookie: b=2", "content-length: 0"))
+    assert parser.fields == {"set-cookie": "a=1, b=2", "x-y": "\xe4", "content-length": "0"}
+    assert parser.headers[0] == (b"Set-Cookie", b"a=1")
+
+
+def test_a_body_without_a_length_ends_with_the_connection() -> None:
+    parser, body = parse(head(OK) + b"abc")
+    assert (parser.ended, body) == (False, b"abc")
+    parser.feed(b"")
+    assert (parser.ended, parser.reusable) == (True, False)
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_some_statuses_have_no_body(status: str) -> None:
+    parser, body = parse(head(f"HTTP/1.1 {status}"))
+    assert (parser.ended, parser.reusable, body) == (True, True, b"")
+
+
+def test_the_answer_to_head_has_no_body() -> None:
+    parser, body = parse(head(OK, "content-length: 5"), method=b"HEAD")
+    assert (parser.ended, parser.reusable, body) == (True, False, b"")
+
+
+@pytest.mark.parametrize(
+    "rest", [b"x", b"HTTP/1.1 200 OK\r\n\r\n", head(OK, "content-length: 1") + b"x", head("HTTP/1.1 100 Go")]
+)
+def test_what_comes_behind_a_response_makes_its_connection_useless(rest: bytes) -> None:
+    parser, body = parse(head(OK, "content-length: 2") + b"ab" + rest)
+    assert (parser.status, body, parser.ended, parser.reusable) == (200, b"ab", True, False)
+
+
+UNLAWFUL = {
+    "no HTTP": b"SSH-2.0-OpenSSH\r\n\r\n",
+    "a request": b"GET / HTTP/1.1\r\n\r\n",
+    "HTTP/2": b"HTTP/2 200 OK\r\n\r\n",
+    "a bare line feed": b"HTTP/1.1 200 OK\ncontent-length: 1\n\nx",
+    "two lengths": head(OK, "content-length: 1", "content-length: 2"),
+    "a length and chunks": head(OK, "content-length: 1", "transfer-encoding: chunked"),
+    "a length that is none": head(OK, "content-length: -1"),
+    "a length with a plus": head(OK, "content-length: +1"),
+    "an endless length": head(OK, "content-length: " + "9" * 100),
+    "a space before the colon": head(OK, "content-length : 1"),
+    "a header without a colon": head(OK, "nonsense"),
+    "a control character in a header": head(OK, "x: a\x00b"),
+    "a coding that was not offered": head(OK, "transfer-encoding: gzip, chunked"),
+    "chunks that are none": head(OK, "transfer-encoding: chunked") + b"zz\r\n",
+    "a chunk that is too long": head(OK, "transfer-encoding: chunked") + b"1\r\nab\r\n",
+    "a chunk of a negative size": head(OK, "transfer-encoding: chunked") + b"-1\r\nab\r\n",
+    "another protocol": head("HTTP/1.1 101 Switching", "upgrade: websocket", "connection: upgrade"),
+}
+
+
+@pytest.mark.parametrize("name", UNLAWFUL)
+def test_what_is_not_http_is_an_error(name: str) -> None:
+    with pytest.raises(ProtocolError, match="broke HTTP") as caught:
+        parse(*(UNLAWFUL[name][n : n + 1] for n in range(len(UNLAWFUL[name]))))
+    assert str(caught.value) == str(caught.value).strip()
+    with pytest.raises(ProtocolError, match="broke HTTP"):
+        parse(UNLAWFUL[name])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 " + b"a" * 100_000,
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000,
+        b"HTTP/1.1 200 OK\r\n" + b"y" * 100_000,
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000,
+        b"HTTP/1.1 103 Early\r\nx: y\r\n\r\n" * 20_000,
+        head(OK, "transfer-encoding: chunked") + b"1;" + b"e" * 100_000,
+        head(OK, "transfer-encoding: chunked") + b"0\r\n" + b"x: y\r\n" * 20_000,
+    ],
+    ids=["reason", "value", "name", "many", "interim", "extension", "trailers"],
+)
+@pytest.mark.parametrize("step", [1000, 1 << 16])  # as much as is read at a time
+def test_headers_have_a_limit(data: bytes, step: int) -> None:
+    with pytest.raises(ProtocolError, match=f"more than {MAX_HEAD} bytes of HTTP headers"):
+        parse(*(data[n : n + step] for n in range(0, len(data), step)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"HTTP/1.1 2",
+        head(OK, "content-length: 9") + b"a",
+        head(OK, "transfer-encoding: chunked") + b"5\r\na",
+    ],
+)
+def test_an_end_in_the_middle_is_told(data: bytes) -> None:
+    parser = ResponseParser(b"POST")
+    if data:
+        parser.feed(data)
+    with pytest.raises(EOFError):
+        parser.feed(b"")
+    assert not parser.reusable
+    assert parser.started == bool(data)
+
+
+HEADERS = st.lists(
+    st.tuples(st.from_regex(r"x-[a-z]{1,5}", fullmatch=True), st.from_regex(r"[!-~]{1,8}", fullmatch=True)),
+    max_size=4,
+)
+
+
+@repeatable
+@given(HEADERS, st.binary(max_size=50), st.booleans(), st.integers(200, 599), st.booleans())
+def test_it_reads_what_h11_writes(
+    headers: list[tuple[str, str]], body: bytes, in_chunks: bool, status: int, close: bool
+) -> None:
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+    server.next_event(), server.next_event()
+    bodiless = status in (204, 304)
+    framing = (
+        []
+        if bodiless
+        else [("transfer-encoding", "chunked") if in_chunks else ("content-length", str(len(body)))]
+    )
+    sent = [*headers, *framing, *([("connection", "close")] if close else [])]
+    data = server.send(h11.Response(status_code=status, headers=sent)) or b""
+    if not bodiless:
+        data += server.send(h11.Data(data=body)) or b""
+    data += server.send(h11.EndOfMessage()) or b""
+    parser, read = parse(data)
+    assert (parser.status, read, parser.ended) == (status, b"" if bodiless else body, True)
+    assert parser.reusable == (not close)
+    assert [(n.decode(), v.decode()) for n, v in parser.headers][: len(headers)] == headers
+
+
+@repeatable
+@given(st.lists(st.binary(max_size=40), max_size=6), st.booleans())
+def test_nothing_that_comes_can_raise_anything_else(pieces: list[bytes], lawful_start: bool) -> None:
+    parser = ResponseParser(b"POST")
+    try:
+        if lawful_start:
+            parser.feed(head(OK, "transfer-encoding: chunked"))
+        for piece in pieces:
+            if not parser.ended:
+                parser.feed(piece)
+    except (ProtocolError, EOFError):
+        pass
