@@ -19,14 +19,9 @@ from trio_mcp.network import is_readable
 from trio_mcp.testing.memory_network import MemoryNetwork
 from trio_mcp.testing.memory_stream import Connection, MemoryStream
 
+from .memory_hosts import pair
+
 Maker: TypeAlias = Callable[[], Awaitable[tuple[MemoryStream, MemoryStream]]]
-
-
-async def pair(network: MemoryNetwork | None = None) -> tuple[MemoryStream, MemoryStream]:
-    network = network or MemoryNetwork()
-    async with network.listen("server.test", 80) as listener:
-        client = await network.open_stream("server.test", 80)
-        return client, await listener.accept()
 
 
 def slow() -> MemoryNetwork:
@@ -36,7 +31,7 @@ def slow() -> MemoryNetwork:
 
 
 async def fast_pair() -> tuple[MemoryStream, MemoryStream]:
-    return await pair()
+    return await pair(MemoryNetwork())
 
 
 async def slow_pair() -> tuple[MemoryStream, MemoryStream]:
@@ -60,14 +55,14 @@ async def test_a_pair_passes_trios_own_checks_of_streams(autojump_clock: MockClo
 
 
 async def test_without_latency_data_is_there_at_once(autojump_clock: MockClock) -> None:
-    client, server = await pair()
+    client, server = await pair(MemoryNetwork())
     await client.send_all(b"hello")
     assert await server.receive_some() == b"hello"
     assert trio.current_time() == 0
 
 
 async def test_what_was_sent_is_not_changed_when_the_senders_buffer_is() -> None:
-    client, server = await pair()
+    client, server = await pair(MemoryNetwork())
     buffer = bytearray(b"hello")
     await client.send_all(buffer)
     buffer[:] = b"HELLO"
@@ -75,7 +70,7 @@ async def test_what_was_sent_is_not_changed_when_the_senders_buffer_is() -> None
 
 
 async def test_pieces_are_read_together_and_cut_to_size() -> None:
-    client, server = await pair()
+    client, server = await pair(MemoryNetwork())
     for piece in (b"abc", b"def", b"ghi"):
         await client.send_all(piece)
     assert await server.receive_some(4) == b"abcd"
@@ -92,7 +87,7 @@ async def test_at_most_64_kib_come_at_once() -> None:
 
 
 async def test_a_peer_that_never_reads_stalls_the_sender(autojump_clock: MockClock) -> None:
-    client, server = await pair()
+    client, server = await pair(MemoryNetwork())
     with trio.move_on_after(1000) as scope:
         await client.send_all(bytes(65537))
     assert scope.cancelled_caught
@@ -104,7 +99,7 @@ async def test_a_peer_that_never_reads_stalls_the_sender(autojump_clock: MockClo
 
 
 async def test_a_sender_goes_on_as_its_peer_reads(autojump_clock: MockClock) -> None:
-    client, server = await pair()
+    client, server = await pair(MemoryNetwork())
     data = bytes(range(256)) * 1000
     received = bytearray()
     async with trio.open_nursery() as nursery:
@@ -159,7 +154,7 @@ async def test_a_sender_that_waits_learns_that_its_peer_has_closed(autojump_cloc
 
 @pytest.mark.parametrize("size", [0, 1])
 async def test_an_own_end_closes_sending(size: int) -> None:
-    client, server = await pair()
+    client, server = await pair(MemoryNetwork())
     await client.send_eof()
     await client.send_eof()
     with pytest.raises(trio.ClosedResourceError, match="after sending EOF"):
@@ -191,7 +186,7 @@ async def test_closing_wakes_the_own_tasks(autojump_clock: MockClock) -> None:
 
 
 async def test_two_tasks_cannot_do_the_same() -> None:
-    client, _ = await pair()
+    client, _ = await pair(MemoryNetwork())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.receive_some)
         nursery.start_soon(client.send_all, bytes(100_000))
@@ -204,7 +199,7 @@ async def test_two_tasks_cannot_do_the_same() -> None:
 
 
 async def test_errors_are_checkpoints_too() -> None:
-    client, _ = await pair()
+    client, _ = await pair(MemoryNetwork())
     await client.aclose()
     for call in (client.receive_some, client.send_eof, client.wait_send_all_might_not_block):
         with assert_checkpoints():
@@ -235,7 +230,7 @@ def state(stream: MemoryStream) -> str:
 
 
 async def test_a_repr_shows_the_state() -> None:
-    client, server = await pair()
+    client, server = await pair(MemoryNetwork())
     assert repr(client) == ("<MemoryStream #1 client of server.test:80: open, 0 B incoming, 0 B outgoing>")
     await client.send_all(b"12345")
     assert state(server) == "open, 5 B incoming, 0 B outgoing"
@@ -253,7 +248,7 @@ async def test_a_repr_shows_the_state() -> None:
 
 
 async def test_a_connections_repr_shows_its_state() -> None:
-    client, _ = await pair()
+    client, _ = await pair(MemoryNetwork())
     connection: Connection = client.connection
     assert repr(connection) == "<Connection #1 to server.test:80: live>"
     connection.drop()

@@ -80,7 +80,7 @@ def test_what_is_noted_outside_a_task_belongs_to_none() -> None:
 
     class Noting(trio.abc.Instrument):
         def before_io_wait(self, timeout: float) -> None:
-            if not trace.entries[-1].event == "in the loop":
+            if trace.entries[-1].event != "in the loop":
                 trace.note("in the loop")
 
     trio.run(trio.sleep, 3, clock=MockClock(autojump_threshold=0), instruments=[Noting()])

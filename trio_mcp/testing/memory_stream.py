@@ -7,7 +7,6 @@ import operator
 import os
 import random
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Literal, TypeAlias, final
 
 import trio
@@ -340,9 +339,7 @@ class _Exclusive:
             raise trio.BusyResourceError(self._message)
         self._taken = True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._taken = False
 
 

@@ -1,0 +1,43 @@
+"""One server's host in memory, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import trio
+
+from trio_mcp.testing.memory_network import MemoryNetwork
+from trio_mcp.testing.memory_stream import MemoryStream
+
+HOST: Final = "server.test"
+
+
+async def echo(stream: trio.abc.Stream) -> None:
+    with suppress(trio.BrokenResourceError):
+        async for data in stream:
+            await stream.send_all(data)
+
+
+@asynccontextmanager
+async def served(network: MemoryNetwork) -> AsyncGenerator[None]:
+    """An echo server on the port 80 of `HOST`."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, echo, [network.listen(HOST, 80)])
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def pair(network: MemoryNetwork, port: int = 80) -> tuple[MemoryStream, MemoryStream]:
+    """Both ends of a new connection; nobody listens any more."""
+    async with network.listen(HOST, port) as listener:
+        client = await network.open_stream(HOST, port)
+        return client, await listener.accept()
+
+
+async def never(stream: trio.abc.ReceiveStream, seconds: float) -> None:
+    """Nothing comes for so long."""
+    with trio.move_on_after(seconds) as scope:
+        await stream.receive_some()
+    assert scope.cancelled_caught
