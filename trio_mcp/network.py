@@ -47,9 +47,9 @@ async def dial(network: Network, host: str, port: int, tls: ssl.SSLContext | Non
     stream = await network.open_stream(host, port)
     if tls is None:
         return stream
-    # Peers of HTTP seldom say that they close, and are not waited for.
-    secured = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
     try:
+        # Peers of HTTP seldom say that they close, and are not waited for.
+        secured = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
         await secured.do_handshake()
     except BaseException:
         await close_at_once(stream)  # noqa: ASYNC102 - shielded, and never waits
@@ -73,7 +73,8 @@ def is_readable(stream: trio.abc.Stream) -> bool:
     while isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
     if isinstance(stream, trio.SocketStream):
-        return _has_input(stream.socket.fileno())
+        descriptor = stream.socket.fileno()
+        return descriptor < 0 or _has_input(descriptor)  # reading from a closed one does not wait either
     tell = getattr(stream, "is_readable", None)
     return tell is not None and bool(tell())
 

@@ -10,7 +10,8 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import trio
@@ -25,7 +26,7 @@ from .transport import REPEATABLE
 if TYPE_CHECKING:
     import httpx  # noqa: ASYNC127 - for those who hold its objects
 
-__all__ = ["ClientAsTransport", "ClientEngine", "ClientReply", "check_open"]
+__all__ = ["ClientAsTransport", "ClientEngine", "ClientReply", "check_open", "cookie_jar"]
 
 _MAX_STEPS: Final = 10_000
 # Each library's client adds these itself.
@@ -150,6 +151,16 @@ def check_open(client: httpx2.AsyncClient | httpx.AsyncClient) -> None:
     """
     if client.is_closed:
         raise UsageError("the http_client is closed: it must stay open for as long as the connector's block")
+
+
+def cookie_jar() -> CookieJar:
+    """A jar for an httpx2 client of ours: without cookies that httpx2 could not send back."""
+    return CookieJar(_AsciiCookies())
+
+
+class _AsciiCookies(DefaultCookiePolicy):
+    def set_ok(self, cookie: Cookie, request: Any) -> bool:
+        return f"{cookie.name}{cookie.value}".isascii() and super().set_ok(cookie, request)
 
 
 class ClientAsTransport(httpx2.AsyncBaseTransport):

@@ -31,6 +31,7 @@ _COUNTERPARTS: Final[list[tuple[type[ConnectorError], type[httpx2.RequestError]]
     (ConnectionLost, httpx2.ReadError),
     (ProtocolError, httpx2.RemoteProtocolError),
     (ConfigurationError, httpx2.LocalProtocolError),
+    (TransportError, httpx2.TransportError),
 ]
 """What our own engine raises, the more special first."""
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx2
 
-from .client_engine import ClientEngine, ClientReply
+from .client_engine import ClientEngine, ClientReply, cookie_jar
 from .engine import HttpRequest, Reply
 from .http11 import encode_header, encode_request
 from .pool import Pool
@@ -32,7 +32,9 @@ class PoolEngine:
 
     def __init__(self, pool: Pool, auth: httpx2.Auth | None) -> None:
         self._pool = pool
-        self._client = httpx2.AsyncClient(transport=TrioTransport(pool), trust_env=False)
+        self._client = httpx2.AsyncClient(
+            transport=TrioTransport(pool), cookies=cookie_jar(), trust_env=False
+        )
         self._beside = ClientEngine(self._client, auth)
         self._direct = auth is None
         self._accepted = self._client.headers["accept-encoding"]

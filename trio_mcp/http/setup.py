@@ -16,7 +16,7 @@ import trio
 
 from ..errors import ConfigurationError
 from ..network import Network, TcpNetwork
-from .client_engine import ClientAsTransport, ClientEngine
+from .client_engine import ClientAsTransport, ClientEngine, cookie_jar
 from .engine import Engine
 from .pool import Pool
 from .pool_engine import PoolEngine
@@ -72,12 +72,12 @@ async def open_engine(
         assert not isinstance(http_client, httpx2.AsyncClient)
         async with _closing(httpx2.AsyncClient(transport=ClientAsTransport(http_client))) as client:
             yield ClientEngine(client, auth)
-    elif proxy is not None or (network is None and _is_proxied(url)):
+    elif proxy is not None or (network is None and _is_proxied(url, auth)):
         async with _closing(_proxied_client(verify, proxy)) as client:
             yield ClientEngine(client, auth)
     else:
         if verify is not True:
-            ssl_context(verify)  # a file that cannot be read is told now
+            verify = ssl_context(verify)  # once; and a file that cannot be read is told now
         pool = Pool(network or TcpNetwork(), partial(ssl_context, verify))
         try:
             yield PoolEngine(pool, auth)
@@ -100,14 +100,19 @@ def _proxied_client(verify: Verify, proxy: str | None) -> httpx2.AsyncClient:
     # reset.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=4)
     try:
-        return httpx2.AsyncClient(verify=ssl_context(verify), limits=limits, http2=False, proxy=proxy)
+        return httpx2.AsyncClient(
+            verify=ssl_context(verify), cookies=cookie_jar(), limits=limits, http2=False, proxy=proxy
+        )
     except (ImportError, ValueError, httpx2.InvalidURL) as exc:
         raise ConfigurationError(f"the proxy cannot be used: {exc}") from exc
 
 
-def _is_proxied(url: httpx2.URL) -> bool:
+def _is_proxied(url: httpx2.URL, auth: httpx2.Auth | None) -> bool:
     """Whether the environment names a proxy for `url`, as HTTPS_PROXY, ALL_PROXY and NO_PROXY do."""
     proxies = urllib.request.getproxies()
+    if auth is not None:
+        # Its own requests may go to any host, and an httpx2 client looks at each.
+        return not proxies.keys().isdisjoint({"http", "https", "all"})
     named = url.scheme in proxies or "all" in proxies
     return named and not urllib.request.proxy_bypass(url.host)
 

@@ -14,18 +14,22 @@ from .call import CUT, HANG, RESET, Call, Reply
 from .http_server import HttpExchange, HttpRequest, serve_http
 from .memory_link import Link
 from .memory_network import MemoryListener, MemoryNetwork
+from .memory_pipe import Conditions
 from .memory_stream import Connection, MemoryStream
 from .scripted_server import ScriptedServer
-from .simulation import Simulation, explore, seeded
-from .trace import Trace
+from .simulation import SEED_VARIABLE, Simulation, explore, seeded
+from .trace import Entry, Trace
 
 __all__ = [
     "CUT",
     "HANG",
     "RESET",
+    "SEED_VARIABLE",
     "AsgiServer",
     "Call",
+    "Conditions",
     "Connection",
+    "Entry",
     "HttpExchange",
     "HttpRequest",
     "Link",
