@@ -9,7 +9,8 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_mcp.network import close_at_once
-from trio_mcp.testing.http_server import MAX_HEAD, HttpExchange, HttpHandler, HttpRequest, serve_http
+from trio_mcp.testing.http_requests import MAX_HEAD, HttpRequest
+from trio_mcp.testing.http_server import HttpExchange, HttpHandler, serve_http
 
 GET = b"GET /a?b=c HTTP/1.1\r\nhost: h\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\n\r\n"

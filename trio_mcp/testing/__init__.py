@@ -11,7 +11,8 @@ Nothing here opens a socket, and nothing takes real time.
 
 from .asgi import AsgiServer, serve_asgi
 from .call import CUT, HANG, RESET, Call, Reply
-from .http_server import HttpExchange, HttpRequest, serve_http
+from .http_requests import HttpRequest
+from .http_server import HttpExchange, serve_http
 from .memory_link import Link
 from .memory_network import MemoryListener, MemoryNetwork
 from .memory_pipe import Conditions
