@@ -8,12 +8,12 @@ async with await client.send("POST", url, headers, body, silence=300) as respons
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Final
 
 import httpx2
 
-from ..errors import ConfigurationError, HTTPStatusError
+from ..errors import HTTPStatusError
 from .engine import Engine, HttpRequest
 from .response import HttpResponse
 from .setup import has_lawful_port
@@ -79,7 +79,7 @@ class HttpClient:
             HTTPStatusError: a redirect that must not be followed.
         """
         request = HttpRequest(
-            method, _parsed(url), {**self._headers, **headers}, body, self.timeout, silence, repeatable
+            method, url, {**self._headers, **headers}, body, self.timeout, silence, repeatable
         )
         for _ in range(_MAX_REDIRECTS + 1):
             reply, sent = await self._engine.send(request)
@@ -88,15 +88,17 @@ class HttpClient:
             if location is None:
                 return response
             await response.abandon()
-            origin, request.url = request.url, self._redirected(response, request.url, location)
-            if response.status not in (307, 308) or _origin(request.url) != _origin(origin):
+            origin = httpx2.URL(request.url)
+            target = self._redirected(response, origin, location)
+            if response.status not in (307, 308) or _origin(target) != _origin(origin):
                 raise self._refused(
                     response,
-                    f"a redirect to {_public(request.url)}, which is not followed: "
+                    f"a redirect to {_public(target)}, which is not followed: "
                     "use that URL if it is the server that you mean",
                 )
+            request.url = str(target)
         raise self._refused(
-            response, f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(request.url)}"
+            response, f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(target)}"
         )
 
     def _linger(self, response: HttpResponse) -> bool:
@@ -126,14 +128,6 @@ class HttpClient:
         return HTTPStatusError(
             f"HTTP {response.status}: {what}", status_code=response.status, headers=response.public_headers()
         )
-
-
-@lru_cache(maxsize=16)  # a connection has one URL, and not much more
-def _parsed(url: str) -> httpx2.URL:
-    try:
-        return httpx2.URL(url)
-    except httpx2.InvalidURL as exc:
-        raise ConfigurationError(f"not a usable URL: {exc}") from exc
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import httpx2
-
 __all__ = ["Engine", "HttpRequest", "Reply"]
 
 
@@ -30,7 +28,7 @@ class HttpRequest:
     """
 
     method: str
-    url: httpx2.URL
+    url: str
     headers: Mapping[str, str]
     body: bytes | None
     timeout: float

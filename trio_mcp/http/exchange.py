@@ -21,7 +21,8 @@ from .http11 import ResponseParser
 
 __all__ = ["Exchange", "no_answer", "silent"]
 
-_AT_ONCE: Final = 1 << 16  # a request of so many bytes is sent before its response is looked for
+# A request of so many bytes fits into the buffers of any connection: sending it is no step of its own.
+_AT_ONCE: Final = 1 << 14
 
 
 class Exchange:
@@ -72,7 +73,7 @@ class Exchange:
 
         Args:
             request: all of it.
-            timeout: seconds in which the server takes nothing of it.
+            timeout: seconds in which the server takes nothing of it, where it is large.
             silence: seconds in which nothing comes, once it is sent.
 
         Raises:
@@ -81,11 +82,10 @@ class Exchange:
         """
         self._silence = silence
         parser = self._parser
-        with trio.move_on_after(timeout) as scope:
+        with trio.move_on_after(silence) as scope:
             if len(request) <= _AT_ONCE:
                 await self._send(request)
                 self.sent = self._broken is None
-                scope.deadline = trio.current_time() + silence
                 while not parser.status:
                     await self._read()
             else:
@@ -98,7 +98,7 @@ class Exchange:
                     if parser.status >= 300:
                         nursery.cancel_scope.cancel(reason="the server answered before it had read all")
         if scope.cancelled_caught:
-            raise no_answer(silence, timeout) if self.sent else _not_taken(timeout)
+            raise no_answer(silence, timeout)
         if parser.ended:
             await self._end()
 
@@ -138,7 +138,8 @@ class Exchange:
         except EOFError:
             raise self._hung_up() from self._broken
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise ConnectionLost(f"the connection broke: {root_cause(exc)}") from exc
+            cause = self._broken or exc  # with TLS, the second one does not say why
+            raise ConnectionLost(f"the connection broke: {root_cause(cause)}") from cause
 
     def _hung_up(self) -> ConnectionLost:
         when = "without an answer" if self.unanswered else "in the middle of its response"

@@ -15,7 +15,7 @@ from .client_engine import ClientEngine, ClientReply, cookie_jar
 from .engine import HttpRequest, Reply
 from .http11 import encode_header, encode_request
 from .pool import Pool
-from .transport import TrioTransport, address, as_response
+from .transport import Address, TrioTransport, address, as_response
 
 __all__ = ["PoolEngine"]
 
@@ -45,7 +45,7 @@ class PoolEngine:
         """Send `request`; see `Engine.send`."""
         if not self._direct:
             return await self._beside.send(request)
-        origin, target, host = address(request.url)
+        origin, target, host = _address(request.url)
         headers = {"host": host, "accept-encoding": self._accepted, **request.headers}
         method = request.method.encode("ascii")
         exchange = await self._pool.exchange(
@@ -64,6 +64,11 @@ class PoolEngine:
         self._client.cookies.extract_cookies(response)
         self._direct = not any(True for _ in self._client.cookies.jar)
         return ClientReply(response, request.silence), headers
+
+
+@lru_cache(maxsize=16)  # a connection has one URL, and not much more
+def _address(url: str) -> Address:
+    return address(httpx2.URL(url))
 
 
 def _line(name: str, value: str) -> bytes:

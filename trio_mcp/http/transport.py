@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import httpx2
@@ -33,7 +32,6 @@ class Address(NamedTuple):
     host: str
 
 
-@lru_cache(maxsize=32)
 def address(url: httpx2.URL) -> Address:
     """Where a request to `url` goes, and what it asks for there.
 

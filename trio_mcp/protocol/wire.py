@@ -41,7 +41,7 @@ INTERNAL_ERROR: Final = -32603
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """A request: it has an id, and wants exactly one answer."""
 
@@ -50,7 +50,7 @@ class Request:
     params: JSONObject | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Notification:
     """A message that wants no answer."""
 
@@ -58,7 +58,7 @@ class Notification:
     params: JSONObject | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """The successful answer to the request `id`."""
 
@@ -66,7 +66,7 @@ class Response:
     result: JSONObject
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ErrorResponse:
     """The answer that a request failed; `id` is None where the peer could not read it."""
 

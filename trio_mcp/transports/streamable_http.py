@@ -208,10 +208,11 @@ class StreamableHttp(Transport):
                 received = _redacted(received, response)
             return self._take(received, message.id)
 
-        if response.content_type == _SSE:
+        content_type = response.content_type
+        if content_type == _SSE:
             return await self._read_stream(response, cursor, take)
-        if response.content_type != _JSON:
-            what = response.content_type or "no content type"
+        if content_type != _JSON:
+            what = content_type or "no content type"
             raise ProtocolError(
                 f"the server answered HTTP {response.status} with {what} instead of JSON or an event stream: "
                 "is this the URL of an MCP endpoint?"
