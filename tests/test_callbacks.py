@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
-import httpx2
 import mcp_types as types
 import pytest
 import trio
 import trio.testing
 
 import trio_mcp
-from tests.support.server import HANG, Json, Piece, Seen, Server, event, notification, progress, request
+from tests.conftest import Serve
 from trio_mcp.protocol.wire import Notification
+from trio_mcp.testing import HANG, Call, Reply, ScriptedServer
+from trio_mcp.testing.call import Piece
+from trio_mcp.testing.messages import Json, event, notification, progress, request
 
 LEGACY = "2025-11-25"
 DONE = {"content": [{"type": "text", "text": "done"}]}
@@ -20,15 +23,15 @@ SAMPLE = {"messages": [{"role": "user", "content": {"type": "text", "text": "hi"
 FORM = {"message": "who?", "requestedSchema": {"type": "object", "properties": {"name": {"default": "Bob"}}}}
 
 
-def asking(*pieces: Piece, version: str = LEGACY) -> Server:
+def asking(serve: Serve, *pieces: Piece, version: str = LEGACY) -> ScriptedServer:
     """A server that sends `pieces` on its GET stream."""
-    server = Server(version=version)
+    server = serve(version)
     server.on["tools/call"] = lambda seen: seen.result(DONE)
     server.on["GET"] = lambda seen: seen.sse(*pieces, HANG)
     return server
 
 
-async def answers(server: Server, **callbacks: Any) -> list[Json]:
+async def answers(server: ScriptedServer, **callbacks: Any) -> list[Json]:
     """What the client answers to what the server asks."""
     async with server.connect(**callbacks):
         await trio.testing.wait_all_tasks_blocked()
@@ -44,7 +47,7 @@ async def sample(context: trio_mcp.RequestContext, params: Any) -> types.CreateM
     return types.CreateMessageResult(role="assistant", content=text, model="m")
 
 
-async def test_a_request_of_the_server_is_answered_by_its_callback() -> None:
+async def test_a_request_of_the_server_is_answered_by_its_callback(serve: Serve) -> None:
     contexts: list[trio_mcp.RequestContext] = []
 
     async def elicit(context: trio_mcp.RequestContext, params: Any) -> types.ElicitResult:
@@ -52,6 +55,7 @@ async def test_a_request_of_the_server_is_answered_by_its_callback() -> None:
         return await accept(context, params)
 
     server = asking(
+        serve,
         request("e", "elicitation/create", {**FORM, "_meta": {"k": 1}}),
         request("s", "sampling/createMessage", SAMPLE),
         request("r", "roots/list"),
@@ -70,8 +74,9 @@ async def test_a_request_of_the_server_is_answered_by_its_callback() -> None:
     assert contexts[0].meta == {"k": 1}
 
 
-async def test_without_callbacks_nothing_is_declared_and_requests_are_refused() -> None:
+async def test_without_callbacks_nothing_is_declared_and_requests_are_refused(serve: Serve) -> None:
     server = asking(
+        serve,
         request(1, "elicitation/create", FORM),
         request(2, "sampling/createMessage", SAMPLE),
         request(3, "roots/list"),
@@ -81,15 +86,15 @@ async def test_without_callbacks_nothing_is_declared_and_requests_are_refused() 
     assert server.all("initialize")[0].params["capabilities"] == {}
 
 
-async def test_what_is_given_is_declared() -> None:
-    server = asking()
+async def test_what_is_given_is_declared(serve: Serve) -> None:
+    server = asking(serve)
     await answers(server, elicitation_callback=accept, sampling_callback=sample, roots=[])
     assert server.all("initialize")[0].params["capabilities"] == {
         "elicitation": {"form": {}, "url": {}},
         "sampling": {},
         "roots": {"listChanged": True},
     }
-    modern = Server()
+    modern = serve()
     await answers(modern, elicitation_callback=accept, roots=[])
     declared = modern.seen[0].params["_meta"]["io.modelcontextprotocol/clientCapabilities"]
     assert declared == {"elicitation": {"form": {}, "url": {}}, "roots": {}}
@@ -103,29 +108,30 @@ class SdkError(Exception):
 
 
 @pytest.mark.parametrize("how", ["raise", "return", "sdk"])
-async def test_a_callback_answers_with_an_error(how: str) -> None:
+async def test_a_callback_answers_with_an_error(serve: Serve, how: str) -> None:
     async def refuse(context: Any, params: Any) -> Any:
         if how == "return":
             return types.ErrorData(code=-1, message="user said no")
         raise trio_mcp.MCPError(-1, "user said no") if how == "raise" else SdkError()
 
-    server = asking(request(1, "sampling/createMessage", SAMPLE))
+    server = asking(serve, request(1, "sampling/createMessage", SAMPLE))
     assert await answers(server, sampling_callback=refuse) == [
         {"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "user said no"}}
     ]
 
 
-async def test_a_callback_that_returns_nonsense_is_the_programs_mistake() -> None:
+async def test_a_callback_that_returns_nonsense_is_the_programs_mistake(serve: Serve) -> None:
     async def forgot(context: Any, params: Any) -> Any:
         return None
 
-    server = asking(request(1, "sampling/createMessage", SAMPLE))
+    server = asking(serve, request(1, "sampling/createMessage", SAMPLE))
     with pytest.raises(trio_mcp.UsageError, match="sampling_callback returned NoneType"):
         async with server.connect(sampling_callback=forgot):
             await trio.sleep_forever()
 
 
 async def test_a_callback_may_call_back_into_the_connector(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async def elicit(context: trio_mcp.RequestContext, params: Any) -> types.ElicitResult:
@@ -134,20 +140,20 @@ async def test_a_callback_may_call_back_into_the_connector(
 
     release = trio.Event()
 
-    def call(seen: Seen) -> Any:
+    def call(seen: Call) -> Any:
         if seen.params["name"] == "y":
             return seen.result(DONE)
         return waiting(seen)
 
-    async def waiting(seen: Seen) -> httpx2.Response:
+    async def waiting(seen: Call) -> Reply:
         await release.wait()
         return seen.result(DONE)
 
-    def answered(seen: Seen) -> httpx2.Response:
+    def answered(seen: Call) -> Reply:
         release.set()
         return seen.reply(status=202)
 
-    server = asking()
+    server = asking(serve)
     server.on["tools/call"] = call
     server.on["answer"] = answered
     # One place for requests, taken by the call that the callback belongs to: it must not wait for it.
@@ -158,6 +164,7 @@ async def test_a_callback_may_call_back_into_the_connector(
 
 
 async def test_a_request_that_the_server_cancels_is_ended_and_not_answered(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     ended: list[str] = []
@@ -169,6 +176,7 @@ async def test_a_request_that_the_server_cancels_is_ended_and_not_answered(
             ended.append(context.request_id)
 
     server = asking(
+        serve,
         request("a", "sampling/createMessage", SAMPLE),
         0.1,
         notification("notifications/cancelled", {"requestId": "a"}),
@@ -181,7 +189,7 @@ async def test_a_request_that_the_server_cancels_is_ended_and_not_answered(
     assert [seen.message["id"] for seen in server.all("answer")] == ["b"]
 
 
-async def test_requests_run_concurrently_up_to_a_limit_and_a_flood_is_dropped() -> None:
+async def test_requests_run_concurrently_up_to_a_limit_and_a_flood_is_dropped(serve: Serve) -> None:
     running = 0
     most = 0
 
@@ -192,7 +200,9 @@ async def test_requests_run_concurrently_up_to_a_limit_and_a_flood_is_dropped() 
         await trio.sleep_forever()
         raise AssertionError
 
-    server = asking(*[request(n, "sampling/createMessage", SAMPLE) for n in range(1500)], request(0, "ping"))
+    server = asking(
+        serve, *[request(n, "sampling/createMessage", SAMPLE) for n in range(1500)], request(0, "ping")
+    )
     async with server.connect(sampling_callback=slow) as c:
         await trio.testing.wait_all_tasks_blocked()
         statistics = c.statistics()
@@ -204,8 +214,8 @@ async def test_requests_run_concurrently_up_to_a_limit_and_a_flood_is_dropped() 
 # Notifications
 
 
-async def test_notifications_go_to_their_callbacks_in_order() -> None:
-    server = Server()
+async def test_notifications_go_to_their_callbacks_in_order(serve: Serve) -> None:
+    server = serve()
     messages = [
         notification("notifications/message", {"level": "info", "data": 1}),
         notification("notifications/tools/list_changed"),
@@ -213,7 +223,7 @@ async def test_notifications_go_to_their_callbacks_in_order() -> None:
         progress("nobody", 1),
         notification("notifications/message", {"level": "error", "data": 2}),
     ]
-    server.on["tools/call"] = lambda seen: seen.sse(*messages, seen.answer(DONE))
+    server.on["tools/call"] = lambda seen: seen.sse(*messages, seen.response(DONE))
     logs: list[Any] = []
     handled: list[str] = []
 
@@ -237,13 +247,13 @@ async def test_notifications_go_to_their_callbacks_in_order() -> None:
         notification("notifications/cancelled", {}),
         notification("notifications/cancelled", {"requestId": []}),
         notification("notifications/progress", {}),
-        progress([], 1),
+        progress([], 1),  # type: ignore[arg-type]
         progress("nobody", 1),
     ],
 )
-async def test_unknown_and_malformed_notifications_are_counted_and_dropped(bad: Json) -> None:
-    server = Server()
-    server.on["tools/call"] = lambda seen: seen.sse(bad, seen.answer(DONE))
+async def test_unknown_and_malformed_notifications_are_counted_and_dropped(serve: Serve, bad: Json) -> None:
+    server = serve()
+    server.on["tools/call"] = lambda seen: seen.sse(bad, seen.response(DONE))
 
     async def handle(message: object) -> None:
         pass
@@ -254,10 +264,10 @@ async def test_unknown_and_malformed_notifications_are_counted_and_dropped(bad: 
         assert c.statistics().notifications == 1
 
 
-async def test_without_callbacks_notifications_cost_nothing() -> None:
-    server = Server()
+async def test_without_callbacks_notifications_cost_nothing(serve: Serve) -> None:
+    server = serve()
     log = notification("notifications/message", {"level": "info", "data": 1})
-    server.on["tools/call"] = lambda seen: seen.sse(log, seen.answer(DONE))
+    server.on["tools/call"] = lambda seen: seen.sse(log, seen.response(DONE))
     async with server.connect() as c:
         await c.call_tool("x")
         assert c.statistics().notifications == 1
@@ -265,11 +275,12 @@ async def test_without_callbacks_notifications_cost_nothing() -> None:
 
 
 async def test_a_slow_callback_stalls_no_call_and_forgets_the_oldest(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = Server()
+    server = serve()
     logs = [notification("notifications/message", {"level": "info", "data": n}) for n in range(1500)]
-    server.on["tools/call"] = lambda seen: seen.sse(*logs, seen.answer(DONE))
+    server.on["tools/call"] = lambda seen: seen.sse(*logs, seen.response(DONE))
     seen: list[Any] = []
     go = trio.Event()
 
@@ -285,8 +296,8 @@ async def test_a_slow_callback_stalls_no_call_and_forgets_the_oldest(
     assert seen == [0, *range(500, 1500)]
 
 
-async def test_a_notification_callback_that_fails_ends_the_block_with_its_exception() -> None:
-    server = asking(notification("notifications/message", {"level": "info", "data": 1}))
+async def test_a_notification_callback_that_fails_ends_the_block_with_its_exception(serve: Serve) -> None:
+    server = asking(serve, notification("notifications/message", {"level": "info", "data": 1}))
     error = ZeroDivisionError()
 
     async def fail(params: object) -> None:
@@ -301,19 +312,18 @@ async def test_a_notification_callback_that_fails_ends_the_block_with_its_except
 # Progress
 
 
-def reporting(*values: Any) -> Server:
-    server = Server()
+def reporting(serve: Serve, *values: Any) -> ScriptedServer:
+    server = serve()
 
-    def call(seen: Seen) -> httpx2.Response:
-        token = seen.params["_meta"].get("progressToken")
-        reports = [progress(token, v) if isinstance(v, int | float) else v(token) for v in values]
-        return seen.sse(*reports, seen.answer(DONE))
+    def call(seen: Call) -> Reply:
+        reports = [seen.progress(v) if isinstance(v, int | float) else v(seen.progress_token) for v in values]
+        return seen.sse(*reports, seen.response(DONE))
 
     server.on["tools/call"] = call
     return server
 
 
-async def test_progress_comes_in_order_and_all_of_it_before_the_call_returns() -> None:
+async def test_progress_comes_in_order_and_all_of_it_before_the_call_returns(serve: Serve) -> None:
     seen: list[float] = []
 
     async def slow(value: float, total: float | None, message: str | None) -> None:
@@ -321,7 +331,7 @@ async def test_progress_comes_in_order_and_all_of_it_before_the_call_returns() -
             await trio.lowlevel.checkpoint()
         seen.append(value)
 
-    async with reporting(*range(100)).connect() as c:
+    async with reporting(serve, *range(100)).connect() as c:
         await c.call_tool("x", progress_callback=slow)
         assert seen == list(range(100))
 
@@ -333,13 +343,15 @@ INFINITE = (
 
 
 @pytest.mark.parametrize("pauses", [0, 1])
-async def test_a_burst_of_progress_in_one_piece_is_not_lost(pauses: int) -> None:
-    server = Server()
+async def test_a_burst_of_progress_in_one_piece_is_not_lost(serve: Serve, pauses: int) -> None:
+    server = serve()
 
-    def call(seen: Seen) -> httpx2.Response:
-        token = seen.params["_meta"]["progressToken"]
-        burst = b"".join(event(progress(token, n)) for n in range(10_000))
-        return seen.sse(burst, seen.answer(DONE))
+    def call(seen: Call) -> Reply:
+        burst = b"".join(event(seen.progress(n)) for n in range(10_000)) + event(seen.response(DONE))
+        # A connection brings 64 KiB at a time, but these may hold all of it.
+        return seen.reply(
+            gzip.compress(burst), type="text/event-stream", headers={"content-encoding": "gzip"}
+        )
 
     server.on["tools/call"] = call
     seen: list[float] = []
@@ -355,13 +367,14 @@ async def test_a_burst_of_progress_in_one_piece_is_not_lost(pauses: int) -> None
     assert seen == list(range(10_000))
 
 
-async def test_progress_brings_total_and_message() -> None:
+async def test_progress_brings_total_and_message(serve: Serve) -> None:
     seen: list[Any] = []
 
     async def report(*args: Any) -> None:
         seen.append(args)
 
     server = reporting(
+        serve,
         lambda token: progress(token, 0.5, 2, "half"),
         lambda token: notification("notifications/progress", {"progressToken": token, "progress": "much"}),
         lambda token: notification(
@@ -379,16 +392,16 @@ async def test_progress_brings_total_and_message() -> None:
     assert seen == [(0.5, 2.0, "half")]
 
 
-async def test_without_a_progress_callback_no_token_is_sent() -> None:
-    server = reporting()
+async def test_without_a_progress_callback_no_token_is_sent(serve: Serve) -> None:
+    server = reporting(serve)
     async with server.connect() as c:
         await c.call_tool("x")
     assert "progressToken" not in server.seen[-1].params["_meta"]
 
 
-async def test_a_progress_callback_that_fails_fails_its_call_and_closes_its_stream() -> None:
-    server = Server()
-    server.on["tools/call"] = lambda seen: seen.sse(progress(seen.params["_meta"]["progressToken"], 1), HANG)
+async def test_a_progress_callback_that_fails_fails_its_call_and_closes_its_stream(serve: Serve) -> None:
+    server = serve()
+    server.on["tools/call"] = lambda seen: seen.sse(seen.progress(1), HANG)
     error = LookupError("bar is broken")
 
     async def fail(*args: Any) -> None:
@@ -402,9 +415,11 @@ async def test_a_progress_callback_that_fails_fails_its_call_and_closes_its_stre
         assert c.is_connected
 
 
-async def test_cancelling_a_call_ends_its_progress_callback(autojump_clock: trio.testing.MockClock) -> None:
-    server = Server()
-    server.on["tools/call"] = lambda seen: seen.sse(progress(seen.params["_meta"]["progressToken"], 1), HANG)
+async def test_cancelling_a_call_ends_its_progress_callback(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = serve()
+    server.on["tools/call"] = lambda seen: seen.sse(seen.progress(1), HANG)
 
     async def stuck(*args: Any) -> None:
         await trio.sleep_forever()
@@ -420,9 +435,10 @@ async def test_cancelling_a_call_ends_its_progress_callback(autojump_clock: trio
 
 
 async def test_changing_the_roots_tells_a_legacy_server_and_changes_the_answer(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = asking(1, request(1, "roots/list"))
+    server = asking(serve, 1, request(1, "roots/list"))
     new = [types.Root(uri="file:///new", name="n")]  # type: ignore[arg-type]
     async with server.connect(roots=[]) as c:
         assert c.get_roots() == []
@@ -433,30 +449,30 @@ async def test_changing_the_roots_tells_a_legacy_server_and_changes_the_answer(
     assert server.all("answer")[0].message["result"] == {"roots": [{"uri": "file:///new", "name": "n"}]}
 
 
-async def test_changing_the_roots_of_a_modern_connection_sends_nothing() -> None:
-    server = Server()
+async def test_changing_the_roots_of_a_modern_connection_sends_nothing(serve: Serve) -> None:
+    server = serve()
     async with server.connect(roots=[]) as c:
         await c.set_roots([])
     assert server.methods() == ["server/discover"]
 
 
-async def test_roots_that_were_not_declared_cannot_be_set() -> None:
-    async with Server().connect() as c:
+async def test_roots_that_were_not_declared_cannot_be_set(serve: Serve) -> None:
+    async with serve().connect() as c:
         with pytest.raises(trio_mcp.UnsupportedFeature, match=r"roots=\[\]"):
             await c.set_roots([])
 
 
-async def test_a_callback_for_roots_comes_before_the_list() -> None:
+async def test_a_callback_for_roots_comes_before_the_list(serve: Serve) -> None:
     async def roots(context: trio_mcp.RequestContext) -> types.ListRootsResult:
         return types.ListRootsResult(roots=[types.Root(uri="file:///cb")])  # type: ignore[arg-type]
 
-    server = asking(request(1, "roots/list"))
+    server = asking(serve, request(1, "roots/list"))
     (answer,) = await answers(server, roots=[], list_roots_callback=roots)
     assert answer["result"]["roots"] == [{"uri": "file:///cb"}]
 
 
-async def test_a_flood_of_pings_that_is_not_taken_is_dropped_and_counted() -> None:
-    server = asking(*[request(n, "ping") for n in range(1500)])
+async def test_a_flood_of_pings_that_is_not_taken_is_dropped_and_counted(serve: Serve) -> None:
+    server = asking(serve, *[request(n, "ping") for n in range(1500)])
     server.on["answer"] = lambda seen: trio.sleep_forever()
     async with server.connect() as c:
         await trio.testing.wait_all_tasks_blocked()
@@ -468,9 +484,10 @@ async def test_a_flood_of_pings_that_is_not_taken_is_dropped_and_counted() -> No
 
 
 async def test_what_cannot_even_be_queued_is_counted_as_undelivered(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = asking(*[request(n, "ping") for n in range(1000)])
+    server = asking(serve, *[request(n, "ping") for n in range(1000)])
     server.on["answer"] = server.on["tools/call"] = lambda seen: trio.sleep_forever()
     async with server.connect() as c:
         await trio.testing.wait_all_tasks_blocked()
@@ -479,8 +496,10 @@ async def test_what_cannot_even_be_queued_is_counted_as_undelivered(
         assert c.statistics().undelivered == 1
 
 
-async def test_an_answer_that_cannot_be_delivered_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    server = asking(request(1, "ping"))
+async def test_an_answer_that_cannot_be_delivered_is_counted(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = asking(serve, request(1, "ping"))
     server.on["answer"] = lambda seen: seen.reply(status=500)
     async with server.connect() as c:
         await trio.testing.wait_all_tasks_blocked()
@@ -488,8 +507,8 @@ async def test_an_answer_that_cannot_be_delivered_is_counted(caplog: pytest.LogC
     assert "not delivered" in caplog.text
 
 
-async def test_what_is_to_be_delivered_when_the_end_has_come_is_counted() -> None:
-    async with Server(version=LEGACY).connect() as c:
+async def test_what_is_to_be_delivered_when_the_end_has_come_is_counted(serve: Serve) -> None:
+    async with serve(LEGACY).connect() as c:
         transport = c._live().transport
     transport.deliver(Notification("notifications/late"))
     assert c.statistics().undelivered == 1

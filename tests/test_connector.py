@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import subprocess
 import sys
 import traceback
 from typing import Any
 
-import httpx2
 import mcp_types as types
 import pytest
 import trio
 import trio.testing
 
 import trio_mcp
-from tests.support.server import HANG, URL, Seen, Server, notification, request
+from tests.conftest import Serve
+from trio_mcp.testing import HANG, RESET, Call, ScriptedServer
+from trio_mcp.testing.messages import notification, request
 
 LEGACY = "2025-11-25"
+URL = "http://server.test/mcp"
 DONE = {"content": [{"type": "text", "text": "done"}]}
 
 
-def hang(seen: Seen) -> Any:
+def hang(seen: Call) -> Any:
     return trio.sleep_forever()
 
 
-def a_server(version: str = "2026-07-28") -> Server:
-    server = Server(version=version)
+def a_server(serve: Serve, version: str = "2026-07-28") -> ScriptedServer:
+    server = serve(version)
     server.on["tools/call"] = lambda seen: seen.result(DONE)
     return server
 
@@ -34,18 +37,18 @@ def a_server(version: str = "2026-07-28") -> Server:
 # What comes out
 
 
-async def test_the_bodys_exception_comes_out_as_the_same_object() -> None:
+async def test_the_bodys_exception_comes_out_as_the_same_object(serve: Serve) -> None:
     error = KeyError("mine")
     with pytest.raises(KeyError) as caught:
-        async with a_server().connect():
+        async with a_server(serve).connect():
             raise error
     assert caught.value is error
     assert caught.value.__context__ is None
 
 
-async def test_the_context_of_the_bodys_exception_is_kept() -> None:
+async def test_the_context_of_the_bodys_exception_is_kept(serve: Serve) -> None:
     async def body() -> None:
-        async with a_server().connect():
+        async with a_server(serve).connect():
             try:
                 raise ValueError("first")
             except ValueError:
@@ -59,15 +62,15 @@ async def test_the_context_of_the_bodys_exception_is_kept() -> None:
 @pytest.mark.parametrize(
     "error", [ExceptionGroup("mine", [KeyError(1)]), StopIteration(1), StopAsyncIteration(), SystemExit(3)]
 )
-async def test_whatever_the_body_raises_stays_as_it_is(error: BaseException) -> None:
+async def test_whatever_the_body_raises_stays_as_it_is(serve: Serve, error: BaseException) -> None:
     with pytest.raises(BaseException) as caught:  # noqa: PT011
-        async with a_server().connect():
+        async with a_server(serve).connect():
             raise error
     assert caught.value is error
 
 
-async def test_cancelling_the_block_is_plain_cancellation_and_says_goodbye() -> None:
-    server = a_server(LEGACY)
+async def test_cancelling_the_block_is_plain_cancellation_and_says_goodbye(serve: Serve) -> None:
+    server = a_server(serve, LEGACY)
     with trio.CancelScope() as scope:
         async with server.connect():
             scope.cancel()
@@ -80,22 +83,18 @@ async def test_cancelling_the_block_is_plain_cancellation_and_says_goodbye() -> 
     assert server.methods()[-1] == "DELETE"
 
 
-async def test_a_failure_to_connect_is_one_typed_error() -> None:
-    server = Server()
-
-    def refuse(seen: Seen) -> httpx2.Response:
-        raise httpx2.ConnectError("Connection refused")
-
-    server.on["server/discover"] = refuse
+async def test_a_failure_to_connect_is_one_typed_error(serve: Serve) -> None:
+    server = serve()
+    server.link.refuse()
     with pytest.raises(trio_mcp.ConnectError) as caught:
         async with server.connect():
             pass
     assert caught.value.server == URL
-    assert str(caught.value) == f"{URL}: could not connect: Connection refused"
+    assert str(caught.value) == (f"{URL}: could not connect: [Errno {errno.ECONNREFUSED}] Connection refused")
 
 
-async def test_a_callback_that_fails_ends_the_block_with_its_exception() -> None:
-    server = a_server(LEGACY)
+async def test_a_callback_that_fails_ends_the_block_with_its_exception(serve: Serve) -> None:
+    server = a_server(serve, LEGACY)
     server.on["GET"] = lambda seen: seen.sse(request("s1", "sampling/createMessage", SAMPLE), HANG)
     error = RuntimeError("model on fire")
 
@@ -119,9 +118,10 @@ SAMPLE = {"messages": [{"role": "user", "content": {"type": "text", "text": "hi"
 
 
 async def test_closing_waits_for_a_silent_server_one_second(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server(LEGACY)
+    server = a_server(serve, LEGACY)
     server.on["DELETE"] = hang
     async with server.connect():
         left = trio.current_time()
@@ -132,8 +132,8 @@ async def test_closing_waits_for_a_silent_server_one_second(
 
 
 @pytest.mark.parametrize("status", [200, 204, 404, 405, 500])
-async def test_any_answer_to_the_goodbye_will_do(status: int) -> None:
-    server = a_server(LEGACY)
+async def test_any_answer_to_the_goodbye_will_do(serve: Serve, status: int) -> None:
+    server = a_server(serve, LEGACY)
     server.on["DELETE"] = lambda seen: seen.reply(status=status)
     async with server.connect():
         pass
@@ -141,27 +141,26 @@ async def test_any_answer_to_the_goodbye_will_do(status: int) -> None:
     assert server.all("DELETE")[0].headers["mcp-session-id"] == "session-1"
 
 
-async def test_a_goodbye_that_breaks_disturbs_nobody() -> None:
-    server = a_server(LEGACY)
-
-    def fail(seen: Seen) -> httpx2.Response:
-        raise httpx2.ReadError("gone")
-
-    server.on["DELETE"] = fail
+async def test_a_goodbye_that_breaks_disturbs_nobody(serve: Serve) -> None:
+    server = a_server(serve, LEGACY)
+    server.on["DELETE"] = lambda seen: seen.reply(RESET)
     async with server.connect():
         pass
+    assert server.methods()[-1] == "DELETE"
 
 
-async def test_without_a_session_there_is_no_goodbye() -> None:
-    modern, legacy = a_server(), Server(version=LEGACY, session_id=None)
+async def test_without_a_session_there_is_no_goodbye(serve: Serve) -> None:
+    modern, legacy = a_server(serve), serve(LEGACY, session_id=None)
     for server in (modern, legacy):
         async with server.connect():
             pass
         assert "DELETE" not in server.methods()
 
 
-async def test_calls_in_flight_end_with_the_block(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server(LEGACY)
+async def test_calls_in_flight_end_with_the_block(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = a_server(serve, LEGACY)
     server.on["tools/call"] = hang
     failures: list[Exception] = []
 
@@ -181,8 +180,8 @@ async def test_calls_in_flight_end_with_the_block(autojump_clock: trio.testing.M
     assert len(server.all("notifications/cancelled")) == 3
 
 
-async def test_a_notification_in_flight_ends_with_the_block_and_none_is_sent_after_it() -> None:
-    server = a_server()
+async def test_a_notification_in_flight_ends_with_the_block_and_none_is_sent_after_it(serve: Serve) -> None:
+    server = a_server(serve)
     server.on["notifications/x"] = hang
     failures: list[Exception] = []
 
@@ -204,9 +203,10 @@ async def test_a_notification_in_flight_ends_with_the_block_and_none_is_sent_aft
 
 
 async def test_a_call_that_waits_for_a_callback_ends_with_the_block(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
+    server = a_server(serve)
     question = {"method": "roots/list"}
     server.on["tools/call"] = lambda seen: seen.result(
         {"resultType": "input_required", "inputRequests": {"q": question}}
@@ -229,11 +229,12 @@ async def test_a_call_that_waits_for_a_callback_ends_with_the_block(
 
 
 async def test_what_is_drained_and_said_at_the_end_shares_one_second(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server(LEGACY)
+    server = a_server(serve, LEGACY)
     log = notification("notifications/message", {"level": "info", "data": "x"})
-    server.on["tools/call"] = lambda seen: seen.sse(log, seen.answer(DONE))
+    server.on["tools/call"] = lambda seen: seen.sse(log, seen.response(DONE))
     server.on["DELETE"] = hang
 
     async def stuck(params: object) -> None:
@@ -246,9 +247,10 @@ async def test_what_is_drained_and_said_at_the_end_shares_one_second(
 
 
 async def test_callbacks_that_take_long_to_end_cost_the_server_no_goodbye(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server(LEGACY)
+    server = a_server(serve, LEGACY)
     server.on["GET"] = lambda seen: seen.sse(request("s", "sampling/createMessage", SAMPLE), HANG)
     began = trio.Event()
 
@@ -266,9 +268,10 @@ async def test_callbacks_that_take_long_to_end_cost_the_server_no_goodbye(
 
 
 async def test_an_errand_that_nobody_answers_does_not_cost_the_goodbye(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server(LEGACY)
+    server = a_server(serve, LEGACY)
     server.on["tools/call"] = server.on["notifications/cancelled"] = hang
     async with server.connect() as c:
         with trio.move_on_after(1):
@@ -276,10 +279,10 @@ async def test_an_errand_that_nobody_answers_does_not_cost_the_goodbye(
     assert server.methods()[-1] == "DELETE"
 
 
-async def test_notifications_that_came_are_seen_before_the_block_is_left() -> None:
-    server = a_server()
+async def test_notifications_that_came_are_seen_before_the_block_is_left(serve: Serve) -> None:
+    server = a_server(serve)
     log = notification("notifications/message", {"level": "info", "data": "x"})
-    server.on["tools/call"] = lambda seen: seen.sse(log, log, log, seen.answer(DONE))
+    server.on["tools/call"] = lambda seen: seen.sse(log, log, log, seen.response(DONE))
     seen: list[Any] = []
 
     async def slow_log(params: types.LoggingMessageNotificationParams) -> None:
@@ -292,11 +295,12 @@ async def test_notifications_that_came_are_seen_before_the_block_is_left() -> No
 
 
 async def test_a_callback_that_never_ends_delays_the_end_by_the_goodbye_timeout_only(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
+    server = a_server(serve)
     log = notification("notifications/message", {"level": "info", "data": "x"})
-    server.on["tools/call"] = lambda seen: seen.sse(log, seen.answer(DONE))
+    server.on["tools/call"] = lambda seen: seen.sse(log, seen.response(DONE))
 
     async def stuck(params: object) -> None:
         await trio.sleep_forever()
@@ -307,9 +311,10 @@ async def test_a_callback_that_never_ends_delays_the_end_by_the_goodbye_timeout_
 
 
 async def test_what_the_server_sends_while_goodbye_is_said_is_not_taken(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server(LEGACY)
+    server = a_server(serve, LEGACY)
     server.on["GET"] = lambda seen: seen.sse(1, request(1, "ping"), notification("x"), HANG)
     server.on["DELETE"] = hang
     async with server.connect(goodbye_timeout=5) as c:
@@ -322,8 +327,8 @@ async def test_what_the_server_sends_while_goodbye_is_said_is_not_taken(
 # Used wrongly
 
 
-async def test_used_outside_of_its_block_it_says_so() -> None:
-    c = a_server().connect()
+async def test_used_outside_of_its_block_it_says_so(serve: Serve) -> None:
+    c = a_server(serve).connect()
     with pytest.raises(trio_mcp.NotConnected, match="its block has not begun, or has ended"):
         await c.list_tools()
     assert not c.is_connected
@@ -336,8 +341,8 @@ async def test_used_outside_of_its_block_it_says_so() -> None:
         _ = c.protocol_version
 
 
-async def test_a_connector_can_be_entered_again_once_it_has_been_left() -> None:
-    server = a_server()
+async def test_a_connector_can_be_entered_again_once_it_has_been_left(serve: Serve) -> None:
+    server = a_server(serve)
     c = server.connect()
     for _ in range(2):
         async with c:
@@ -441,7 +446,7 @@ def test_the_parameters_of_http_connector_are_those_of_mcp_use_in_its_order() ->
     }
 
 
-async def test_the_identifier_and_the_errors_show_no_secret_of_the_url() -> None:
+async def test_the_identifier_and_the_errors_show_no_secret_of_the_url(serve: Serve) -> None:
     connector = trio_mcp.open_connector("https://user:secret@example.com/mcp?key=secret")
     assert connector.public_identifier == "https://example.com/mcp"
     assert "secret" not in repr(connector)
@@ -449,15 +454,15 @@ async def test_the_identifier_and_the_errors_show_no_secret_of_the_url() -> None
         with pytest.raises(trio_mcp.ConfigurationError) as caught:
             trio_mcp.open_connector(url)
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))
-    server = a_server()
+    server = a_server(serve)
     url = "http://user:secret@server.test/mcp"
-    async with trio_mcp.open_connector(url, http_client=server.client(), verify=None):
+    async with trio_mcp.open_connector(url, network=server.network, verify=None):
         pass
     assert server.seen[0].headers["authorization"] == "Basic dXNlcjpzZWNyZXQ="
 
 
-async def test_client_info_and_headers_are_sent_and_the_callers_dict_stays_as_it_was() -> None:
-    server = a_server()
+async def test_client_info_and_headers_are_sent_and_the_callers_dict_stays_as_it_was(serve: Serve) -> None:
+    server = a_server(serve)
     headers = {"X-Team": "a"}
     me = types.Implementation(name="me", version="9")
     async with server.connect(headers=headers, client_info=me, auth="token") as c:
@@ -487,12 +492,13 @@ async def test_connect_under_asyncio_says_what_to_do_too() -> None:
 
 
 async def test_nothing_is_printed_and_no_log_shows_a_secret(
+    serve: Serve,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     caplog.set_level(0, logger="trio_mcp")
-    server = a_server(LEGACY)
+    server = a_server(serve, LEGACY)
     server.session_id = "session-s3cr3t"
     server.on["GET"] = lambda seen: seen.sse(
         request(1, "ping"), notification("bad/s3cr3t"), {"jsonrpc": "2.0", "id": 5, "result": {}}
@@ -520,10 +526,10 @@ def test_a_warning_is_not_printed_where_no_handler_is_set_up() -> None:
 # In a nursery
 
 
-async def test_connect_lives_in_the_callers_nursery_until_aclose() -> None:
-    server = a_server(LEGACY)
+async def test_connect_lives_in_the_callers_nursery_until_aclose(serve: Serve) -> None:
+    server = a_server(serve, LEGACY)
     async with trio.open_nursery() as nursery:
-        c = await trio_mcp.connect(nursery, URL, http_client=server.client())
+        c = await trio_mcp.connect(nursery, URL, network=server.network)
         assert c.is_connected
         await c.call_tool("x")
         await c.aclose()
@@ -532,24 +538,24 @@ async def test_connect_lives_in_the_callers_nursery_until_aclose() -> None:
         await c.aclose()
 
 
-async def test_connect_that_fails_raises_one_flat_error() -> None:
-    server = Server()
+async def test_connect_that_fails_raises_one_flat_error(serve: Serve) -> None:
+    server = serve()
     server.on["server/discover"] = lambda seen: seen.reply(status=503)
     async with trio.open_nursery() as nursery:
         with pytest.raises(trio_mcp.HTTPStatusError):
-            await trio_mcp.connect(nursery, URL, http_client=server.client())
+            await trio_mcp.connect(nursery, URL, network=server.network)
 
 
-async def test_cancelling_the_callers_nursery_ends_the_connection_with_a_goodbye() -> None:
-    server = a_server(LEGACY)
+async def test_cancelling_the_callers_nursery_ends_the_connection_with_a_goodbye(serve: Serve) -> None:
+    server = a_server(serve, LEGACY)
     async with trio.open_nursery() as nursery:
-        await trio_mcp.connect(nursery, URL, http_client=server.client())
+        await trio_mcp.connect(nursery, URL, network=server.network)
         nursery.cancel_scope.cancel()
     assert server.methods()[-1] == "DELETE"
 
 
-async def test_a_connector_that_runs_cannot_be_run_again_and_can_still_be_closed() -> None:
-    c = a_server().connect()
+async def test_a_connector_that_runs_cannot_be_run_again_and_can_still_be_closed(serve: Serve) -> None:
+    c = a_server(serve).connect()
     async with trio.open_nursery() as nursery:
         await nursery.start(c.run)
         with pytest.raises(trio_mcp.UsageError, match="open already"):
@@ -562,8 +568,10 @@ async def test_a_connector_that_runs_cannot_be_run_again_and_can_still_be_closed
         await c.aclose()
 
 
-async def test_aclose_ends_a_handshake_under_way(autojump_clock: trio.testing.MockClock) -> None:
-    server = Server()
+async def test_aclose_ends_a_handshake_under_way(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = serve()
     server.on["server/discover"] = hang
     c = server.connect()
     async with trio.open_nursery() as nursery:
@@ -573,8 +581,10 @@ async def test_aclose_ends_a_handshake_under_way(autojump_clock: trio.testing.Mo
         assert trio.current_time() == pytest.approx(1)
 
 
-async def test_aclose_ends_an_opening_in_a_block_too(autojump_clock: trio.testing.MockClock) -> None:
-    server = Server()
+async def test_aclose_ends_an_opening_in_a_block_too(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = serve()
     server.on["server/discover"] = hang
     c = server.connect()
 
@@ -590,8 +600,8 @@ async def test_aclose_ends_an_opening_in_a_block_too(autojump_clock: trio.testin
     assert trio.current_time() == pytest.approx(1)
 
 
-async def test_closing_what_is_closed_leaves_nothing_behind() -> None:
-    c = a_server().connect()
+async def test_closing_what_is_closed_leaves_nothing_behind(serve: Serve) -> None:
+    c = a_server(serve).connect()
     await c.aclose()
     async with c:
         await c.aclose()
@@ -602,8 +612,8 @@ async def test_closing_what_is_closed_leaves_nothing_behind() -> None:
         await c.aclose()
 
 
-async def test_aclose_in_a_block_ends_calls_and_leaves_the_rest_to_the_block() -> None:
-    server = a_server(LEGACY)
+async def test_aclose_in_a_block_ends_calls_and_leaves_the_rest_to_the_block(serve: Serve) -> None:
+    server = a_server(serve, LEGACY)
     server.on["tools/call"] = hang
     async with server.connect() as c, trio.open_nursery() as nursery:
 
@@ -620,8 +630,8 @@ async def test_aclose_in_a_block_ends_calls_and_leaves_the_rest_to_the_block() -
     assert server.methods()[-1] == "DELETE"
 
 
-async def test_every_public_method_is_a_checkpoint() -> None:
-    server = Server(version=LEGACY)
+async def test_every_public_method_is_a_checkpoint(serve: Serve) -> None:
+    server = serve(LEGACY)
     for method in ("tools/list", "resources/list", "resources/templates/list", "prompts/list"):
         key = {"tools/list": "tools", "resources/list": "resources", "prompts/list": "prompts"}
         server.on[method] = lambda seen, key=key.get(method, "resourceTemplates"): seen.result({key: []})  # type: ignore[misc]
@@ -638,7 +648,7 @@ async def test_every_public_method_is_a_checkpoint() -> None:
         ):
             with trio.testing.assert_checkpoints():
                 await call()
-    async with Server().connect() as modern:
+    async with serve().connect() as modern:
         with trio.testing.assert_checkpoints():
             await modern.set_logging_level("info")
     for close in (c.aclose, lambda: c.set_roots([])):

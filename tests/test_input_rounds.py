@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx2
 import mcp_types as types
 import pytest
 import trio
 import trio.testing
 
 import trio_mcp
-from tests.support.server import Json, Seen, Server
+from tests.conftest import Serve
 from trio_mcp.connector import Connector
+from trio_mcp.testing import Call, Reply, ScriptedServer
+from trio_mcp.testing.messages import Json
 
 FORM = {"method": "elicitation/create", "params": {"message": "who?", "requestedSchema": {"type": "object"}}}
 SAMPLE = {
@@ -24,11 +25,11 @@ ROOTS = {"method": "roots/list"}
 STATE = "opaque \u00e9 {}"
 
 
-def rounds(*results: Json) -> Server:
+def rounds(serve: Serve, *results: Json) -> ScriptedServer:
     """A server that answers by `results`, the last one again and again."""
-    server = Server()
+    server = serve()
 
-    def reply(seen: Seen) -> httpx2.Response:
+    def reply(seen: Call) -> Reply:
         number = len([s for s in server.seen if s.message["method"] == seen.message["method"]])
         return seen.result(results[min(number, len(results)) - 1])
 
@@ -58,9 +59,10 @@ async def accept(context: trio_mcp.RequestContext, params: Any) -> types.ElicitR
     [lambda c: c.call_tool("x", {"a": 1}), lambda c: c.get_prompt("x"), lambda c: c.read_resource("x://y")],
 )
 async def test_questions_are_answered_and_the_state_goes_back_as_it_came(
+    serve: Serve,
     call: Callable[[Connector], Any],
 ) -> None:
-    server = rounds(needed(q=FORM, r=ROOTS), needed(None, q=FORM), DONE)
+    server = rounds(serve, needed(q=FORM, r=ROOTS), needed(None, q=FORM), DONE)
     async with server.connect(elicitation_callback=accept, roots=[]) as c:
         await call(c)
     first, second, third = server.seen[1:]
@@ -75,7 +77,7 @@ async def test_questions_are_answered_and_the_state_goes_back_as_it_came(
     assert len({first.id, second.id, third.id}) == 3
 
 
-async def test_the_questions_of_a_round_are_asked_at_the_same_time() -> None:
+async def test_the_questions_of_a_round_are_asked_at_the_same_time(serve: Serve) -> None:
     both = trio.Event()
     asked = 0
 
@@ -87,14 +89,16 @@ async def test_the_questions_of_a_round_are_asked_at_the_same_time() -> None:
         await both.wait()
         return await accept(context, params)
 
-    server = rounds(needed(a=FORM, b=FORM), DONE)
+    server = rounds(serve, needed(a=FORM, b=FORM), DONE)
     with trio.fail_after(5):
         async with server.connect(elicitation_callback=together) as c:
             await c.call_tool("x")
 
 
-async def test_a_state_alone_is_brought_back_after_a_moment(autojump_clock: trio.testing.MockClock) -> None:
-    server = rounds(*[needed()] * 4, DONE)
+async def test_a_state_alone_is_brought_back_after_a_moment(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = rounds(serve, *[needed()] * 4, DONE)
     async with server.connect() as c:
         await c.call_tool("x")
     times = [seen.time for seen in server.seen[1:]]
@@ -102,26 +106,26 @@ async def test_a_state_alone_is_brought_back_after_a_moment(autojump_clock: trio
     assert waits == pytest.approx([0.05, 0.1, 0.2, 0.4])
 
 
-async def test_the_last_round_counts_too(autojump_clock: trio.testing.MockClock) -> None:
-    server = rounds(*[needed(r=ROOTS)] * 10, *[needed()] * 10, DONE)
+async def test_the_last_round_counts_too(serve: Serve, autojump_clock: trio.testing.MockClock) -> None:
+    server = rounds(serve, *[needed(r=ROOTS)] * 10, *[needed()] * 10, DONE)
     async with server.connect(roots=[]) as c:
         await c.call_tool("x")
 
 
-async def test_an_sdks_own_error_is_a_refusal() -> None:
+async def test_an_sdks_own_error_is_a_refusal(serve: Serve) -> None:
     class SdkError(Exception):
         error = types.ErrorData(code=-1, message="user said no")
 
     async def refuse(context: Any, params: Any) -> Any:
         raise SdkError
 
-    async with rounds(needed(q=FORM), DONE).connect(elicitation_callback=refuse) as c:
+    async with rounds(serve, needed(q=FORM), DONE).connect(elicitation_callback=refuse) as c:
         with pytest.raises(trio_mcp.InputRefused, match="user said no"):
             await c.call_tool("x")
 
 
-async def test_rounds_without_end_are_an_error(autojump_clock: trio.testing.MockClock) -> None:
-    server = rounds(needed(r=ROOTS))
+async def test_rounds_without_end_are_an_error(serve: Serve, autojump_clock: trio.testing.MockClock) -> None:
+    server = rounds(serve, needed(r=ROOTS))
     async with server.connect(roots=[]) as c:
         with pytest.raises(trio_mcp.ProtocolError, match="more than 10 times"):
             await c.call_tool("x")
@@ -129,8 +133,8 @@ async def test_rounds_without_end_are_an_error(autojump_clock: trio.testing.Mock
 
 
 @pytest.mark.parametrize("question", [FORM, SAMPLE, ROOTS, {"method": "unheard/of"}])
-async def test_a_question_that_nobody_answers_ends_the_call(question: Json) -> None:
-    server = rounds(needed(q=question), DONE)
+async def test_a_question_that_nobody_answers_ends_the_call(serve: Serve, question: Json) -> None:
+    server = rounds(serve, needed(q=question), DONE)
     async with server.connect() as c:
         with pytest.raises(trio_mcp.InputRefused, match=question["method"]) as caught:
             await c.call_tool("x")
@@ -138,13 +142,13 @@ async def test_a_question_that_nobody_answers_ends_the_call(question: Json) -> N
     assert len(server.all("tools/call")) == 1
 
 
-async def test_a_callback_that_fails_fails_the_call_with_its_exception() -> None:
+async def test_a_callback_that_fails_fails_the_call_with_its_exception(serve: Serve) -> None:
     error = LookupError("nobody home")
 
     async def fail(context: Any, params: Any) -> Any:
         raise error
 
-    server = rounds(needed(q=FORM), DONE)
+    server = rounds(serve, needed(q=FORM), DONE)
     async with server.connect(elicitation_callback=fail) as c:
         with pytest.raises(LookupError) as caught:
             await c.call_tool("x")
@@ -163,13 +167,13 @@ async def test_a_callback_that_fails_fails_the_call_with_its_exception() -> None
         {"resultType": "input_required", "inputRequests": {"q": {"method": "roots/list", "params": []}}},
     ],
 )
-async def test_malformed_questions_are_a_protocol_error(result: Json) -> None:
-    async with rounds(result).connect() as c:
+async def test_malformed_questions_are_a_protocol_error(serve: Serve, result: Json) -> None:
+    async with rounds(serve, result).connect() as c:
         with pytest.raises(trio_mcp.ProtocolError, match="not in the way of the protocol"):
             await c.call_tool("x")
 
 
-async def test_no_other_method_may_ask() -> None:
-    async with rounds(needed(q=ROOTS)).connect(roots=[]) as c:
+async def test_no_other_method_may_ask(serve: Serve) -> None:
+    async with rounds(serve, needed(q=ROOTS)).connect(roots=[]) as c:
         with pytest.raises(trio_mcp.ProtocolError, match="input_required"):
             await c.request("ext/any", {}, types.EmptyResult)

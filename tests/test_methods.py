@@ -10,9 +10,11 @@ import mcp_types as types
 import pytest
 
 import trio_mcp
-from tests.support.server import Json, Seen, Server
+from tests.conftest import Serve
 from trio_mcp.connector import Connector
 from trio_mcp.methods import MAX_PAGES
+from trio_mcp.testing import Call
+from trio_mcp.testing.messages import Json
 
 LEGACY = "2025-11-25"
 TOOL = {"name": "t", "inputSchema": {"type": "object"}}
@@ -44,12 +46,12 @@ LISTS: dict[str, tuple[Callable[[Connector], Any], Callable[[Connector, str | No
 
 
 @pytest.mark.parametrize("method", LISTS)
-async def test_a_list_is_all_its_pages_and_an_empty_cursor_is_a_cursor(method: str) -> None:
+async def test_a_list_is_all_its_pages_and_an_empty_cursor_is_a_cursor(serve: Serve, method: str) -> None:
     list_all, list_page, key, item = LISTS[method]
     cursors = {None: "", "": "b", "b": None}
-    server = Server()
+    server = serve()
 
-    def page(seen: Seen) -> Any:
+    def page(seen: Call) -> Any:
         following = cursors[seen.params.get("cursor")]
         return seen.result({key: [item], **({} if following is None else {"nextCursor": following})})
 
@@ -63,8 +65,8 @@ async def test_a_list_is_all_its_pages_and_an_empty_cursor_is_a_cursor(method: s
         assert last.next_cursor is None
 
 
-async def test_a_list_whose_cursors_repeat_is_an_error() -> None:
-    server = Server()
+async def test_a_list_whose_cursors_repeat_is_an_error(serve: Serve) -> None:
+    server = serve()
     server.on["tools/list"] = lambda seen: seen.result({"tools": [TOOL], "nextCursor": "again"})
     async with server.connect() as c:
         with pytest.raises(trio_mcp.ProtocolError, match="gave the cursor 'again' twice") as caught:
@@ -73,8 +75,8 @@ async def test_a_list_whose_cursors_repeat_is_an_error() -> None:
     assert len(server.all("tools/list")) == 2
 
 
-async def test_a_list_without_end_is_an_error() -> None:
-    server = Server()
+async def test_a_list_without_end_is_an_error(serve: Serve) -> None:
+    server = serve()
     server.on["tools/list"] = lambda seen: seen.result({"tools": [], "nextCursor": str(len(server.seen))})
     async with server.connect() as c:
         with pytest.raises(trio_mcp.ProtocolError, match=f"more than {MAX_PAGES} pages"):
@@ -82,8 +84,8 @@ async def test_a_list_without_end_is_an_error() -> None:
     assert len(server.all("tools/list")) == MAX_PAGES
 
 
-async def test_an_error_while_listing_is_raised() -> None:
-    async with Server().connect() as c:
+async def test_an_error_while_listing_is_raised(serve: Serve) -> None:
+    async with serve().connect() as c:
         with pytest.raises(trio_mcp.MCPError, match="no method tools/list"):
             await c.list_tools()
 
@@ -147,9 +149,9 @@ CALLS: list[tuple[str, Callable[[Connector], Any], Json, Json]] = [
 
 @pytest.mark.parametrize(("method", "call", "params", "result"), CALLS)
 async def test_what_a_method_sends(
-    method: str, call: Callable[[Connector], Any], params: Json, result: Json
+    serve: Serve, method: str, call: Callable[[Connector], Any], params: Json, result: Json
 ) -> None:
-    server = Server(version=LEGACY)
+    server = serve(LEGACY)
     server.on[method] = lambda seen: seen.result(result)
     async with server.connect() as c:
         given = await call(c)
@@ -167,19 +169,21 @@ async def test_what_a_method_sends(
         lambda c: c.request("initialize", None, types.EmptyResult),
     ],
 )
-async def test_what_the_version_does_not_have_is_told_and_not_sent(call: Callable[[Connector], Any]) -> None:
-    server = Server()
+async def test_what_the_version_does_not_have_is_told_and_not_sent(
+    serve: Serve, call: Callable[[Connector], Any]
+) -> None:
+    server = serve()
     async with server.connect() as c:
         with pytest.raises(trio_mcp.UnsupportedFeature, match="2026-07-28 has no"):
             await call(c)
         assert len(server.seen) == 1
-    async with Server(version=LEGACY).connect() as c:
+    async with serve(LEGACY).connect() as c:
         with pytest.raises(trio_mcp.UnsupportedFeature, match="2025-11-25 has no subscriptions/listen"):
             await c.request("subscriptions/listen", {}, types.EmptyResult)
 
 
-async def test_the_log_level_goes_with_each_modern_request() -> None:
-    server = Server()
+async def test_the_log_level_goes_with_each_modern_request(serve: Serve) -> None:
+    server = serve()
     server.on["tools/call"] = lambda seen: seen.result({"content": []})
     async with server.connect() as c:
         await c.call_tool("x")
@@ -190,12 +194,12 @@ async def test_the_log_level_goes_with_each_modern_request() -> None:
     assert levels == [None, "warning", "debug"]
 
 
-async def test_any_request_can_be_sent_and_its_result_be_of_any_type() -> None:
+async def test_any_request_can_be_sent_and_its_result_be_of_any_type(serve: Serve) -> None:
     @dataclass
     class Point:
         x: int
 
-    server = Server()
+    server = serve()
     server.on["ext/point"] = lambda seen: seen.result({"x": seen.params["x"], "ttlMs": -1})
     async with server.connect() as c:
         assert await c.request("ext/point", {"x": 1, "_meta": {"mine": 1}}, Point) == Point(1)
@@ -208,9 +212,9 @@ async def test_any_request_can_be_sent_and_its_result_be_of_any_type() -> None:
             await c.request("ext/point", {"x": 2}, list[int])
 
 
-async def test_structured_content_is_validated_against_the_listed_output_schema() -> None:
+async def test_structured_content_is_validated_against_the_listed_output_schema(serve: Serve) -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    server = Server()
+    server = serve()
     server.on["tools/list"] = lambda seen: seen.result({"tools": [{**TOOL, "outputSchema": schema}]})
     server.on["tools/call"] = lambda seen: seen.result(
         {"content": [], "structuredContent": seen.params["arguments"]}
@@ -236,8 +240,8 @@ async def test_structured_content_is_validated_against_the_listed_output_schema(
         lambda c: c.complete(types.PromptReference(name="p"), {"nam": "a"}),
     ],
 )
-async def test_arguments_of_a_wrong_shape_are_told(call: Callable[[Connector], Any]) -> None:
-    server = Server()
+async def test_arguments_of_a_wrong_shape_are_told(serve: Serve, call: Callable[[Connector], Any]) -> None:
+    server = serve()
     async with server.connect() as c:
         with pytest.raises(trio_mcp.InvalidArguments):
             await call(c)
@@ -246,8 +250,8 @@ async def test_arguments_of_a_wrong_shape_are_told(call: Callable[[Connector], A
             await c.request("x/y", {"_meta": None}, types.EmptyResult)
 
 
-async def test_a_tools_own_failure_is_a_result() -> None:
-    server = Server()
+async def test_a_tools_own_failure_is_a_result(serve: Serve) -> None:
+    server = serve()
     server.on["tools/call"] = lambda seen: seen.result(
         {"content": [{"type": "text", "text": "no"}], "isError": True}
     )
@@ -256,8 +260,10 @@ async def test_a_tools_own_failure_is_a_result() -> None:
 
 
 @pytest.mark.parametrize(("structured", "present"), [({"structuredContent": None}, True), ({}, False)])
-async def test_null_content_is_told_from_absent_content(structured: Json, present: bool) -> None:
-    server = Server()
+async def test_null_content_is_told_from_absent_content(
+    serve: Serve, structured: Json, present: bool
+) -> None:
+    server = serve()
     server.on["tools/call"] = lambda seen: seen.result({"content": [], **structured})
     async with server.connect() as c:
         result = await c.call_tool("t")

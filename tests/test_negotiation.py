@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx2
 import pytest
 import trio
 import trio.testing
 
 import trio_mcp
-from tests.support.server import Seen, Server
+from tests.conftest import Serve
+from trio_mcp.testing import RESET, Call, Reply, ScriptedServer
 
 MODERN = "2026-07-28"
 LEGACY = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"]
 META = "io.modelcontextprotocol/"
 
 
-async def test_a_modern_server_is_found_by_discover_alone() -> None:
-    server = Server()
+async def test_a_modern_server_is_found_by_discover_alone(serve: Serve) -> None:
+    server = serve(instructions="be kind")
     async with server.connect() as c:
         assert c.protocol_version == MODERN
         assert c.server_info is not None
-        assert c.server_info.name == "memory"
+        assert c.server_info.name == "scripted"
         assert c.instructions == "be kind"
         assert c.server_capabilities.tools is not None
         assert c.transport == "streamable-http"
@@ -39,8 +39,10 @@ async def test_a_modern_server_is_found_by_discover_alone() -> None:
 
 
 @pytest.mark.parametrize("version", LEGACY)
-async def test_a_legacy_server_gets_initialize_and_the_initialized_notification(version: str) -> None:
-    server = Server(version=version)
+async def test_a_legacy_server_gets_initialize_and_the_initialized_notification(
+    serve: Serve, version: str
+) -> None:
+    server = serve(version, instructions="be kind")
     async with server.connect() as c:
         assert c.protocol_version == version
         assert c.server_info is not None
@@ -77,17 +79,20 @@ async def test_a_legacy_server_gets_initialize_and_the_initialized_notification(
     ],
 )
 async def test_what_is_no_modern_answer_leads_to_initialize(
-    refusal: Callable[[Seen], httpx2.Response],
+    serve: Serve,
+    refusal: Callable[[Call], Reply],
 ) -> None:
-    server = Server(version="2025-11-25")
+    server = serve("2025-11-25")
     server.on["server/discover"] = refusal
     async with server.connect() as c:
         assert c.protocol_version == "2025-11-25"
 
 
 @pytest.mark.parametrize("status", [401, 403, 407, 408, 429, 500, 502, 503])
-async def test_authorization_limits_and_outages_tell_nothing_of_the_version(status: int) -> None:
-    server = Server(version="2025-11-25")
+async def test_authorization_limits_and_outages_tell_nothing_of_the_version(
+    serve: Serve, status: int
+) -> None:
+    server = serve("2025-11-25")
     server.on["server/discover"] = lambda seen: seen.reply(status=status)
     with pytest.raises(trio_mcp.HTTPStatusError) as caught:
         async with server.connect():
@@ -97,32 +102,39 @@ async def test_authorization_limits_and_outages_tell_nothing_of_the_version(stat
     assert server.methods() == ["server/discover"]
 
 
-async def test_a_broken_network_tells_nothing_of_the_version() -> None:
-    server = Server(version="2025-11-25")
-
-    def refuse(seen: Seen) -> httpx2.Response:
-        raise httpx2.ConnectError("refused")
-
-    server.on["server/discover"] = refuse
+async def test_a_broken_network_tells_nothing_of_the_version(serve: Serve) -> None:
+    server = serve("2025-11-25")
+    server.link.refuse()
+    events: list[str] = []
+    server.network.on_event = events.append
     with pytest.raises(trio_mcp.ConnectError, match="refused"):
+        async with server.connect():
+            pass
+    assert events == ["server.test:80 refuses"]  # once, and no initialize after it
+
+
+async def test_a_connection_that_breaks_tells_nothing_of_the_version(serve: Serve) -> None:
+    server = serve("2025-11-25")
+    server.on["server/discover"] = lambda seen: seen.reply(RESET)
+    with pytest.raises(trio_mcp.ConnectionLost, match="reset by peer"):
         async with server.connect():
             pass
     assert server.methods() == ["server/discover"]
 
 
-async def test_a_page_that_is_no_endpoint_is_an_error_at_once() -> None:
-    server = Server()
+async def test_a_page_that_is_no_endpoint_is_an_error_at_once(serve: Serve) -> None:
+    server = serve()
     server.on["server/discover"] = lambda seen: seen.reply("<html>", type="text/html; charset=utf-8")
     with pytest.raises(trio_mcp.ProtocolError, match="text/html instead of JSON"):
         async with server.connect():
             pass
 
 
-async def test_a_server_that_names_a_mutual_version_is_asked_again_at_it() -> None:
-    server = Server()
+async def test_a_server_that_names_a_mutual_version_is_asked_again_at_it(serve: Serve) -> None:
+    server = serve()
     discover = server.on["server/discover"]
 
-    def first_refuse(seen: Seen) -> Any:
+    def first_refuse(seen: Call) -> Any:
         if len(server.seen) == 1:
             return seen.error(-32022, "unsupported", 400, {"supported": [MODERN, "2099-01-01"]})
         return discover(seen)
@@ -133,8 +145,8 @@ async def test_a_server_that_names_a_mutual_version_is_asked_again_at_it() -> No
     assert server.methods() == ["server/discover", "server/discover"]
 
 
-async def test_refused_twice_is_an_error_and_not_a_loop() -> None:
-    server = Server()
+async def test_refused_twice_is_an_error_and_not_a_loop(serve: Serve) -> None:
+    server = serve()
     server.on["server/discover"] = lambda seen: seen.error(-32022, "no", 400, {"supported": [MODERN]})
     with pytest.raises(trio_mcp.MCPError):
         async with server.connect():
@@ -145,8 +157,8 @@ async def test_refused_twice_is_an_error_and_not_a_loop() -> None:
 @pytest.mark.parametrize(
     "data", [None, [], {"supported": "all"}, {"supported": []}, {"supported": ["2099-01-01"]}]
 )
-async def test_a_modern_server_without_a_common_version_is_an_error(data: object) -> None:
-    server = Server()
+async def test_a_modern_server_without_a_common_version_is_an_error(serve: Serve, data: object) -> None:
+    server = serve()
     server.on["server/discover"] = lambda seen: seen.error(-32022, "unsupported", 400, data)
     with pytest.raises(trio_mcp.MCPError) as caught:
         async with server.connect():
@@ -157,8 +169,8 @@ async def test_a_modern_server_without_a_common_version_is_an_error(data: object
 
 
 @pytest.mark.parametrize("code", [-32020, -32021])
-async def test_other_modern_errors_are_not_followed_by_initialize(code: int) -> None:
-    server = Server()
+async def test_other_modern_errors_are_not_followed_by_initialize(serve: Serve, code: int) -> None:
+    server = serve()
     server.on["server/discover"] = lambda seen: seen.error(code, status=400)
     with pytest.raises(trio_mcp.MCPError):
         async with server.connect():
@@ -166,8 +178,8 @@ async def test_other_modern_errors_are_not_followed_by_initialize(code: int) -> 
     assert server.methods() == ["server/discover"]
 
 
-async def test_a_discover_result_without_any_known_version_is_a_mismatch() -> None:
-    server = Server()
+async def test_a_discover_result_without_any_known_version_is_a_mismatch(serve: Serve) -> None:
+    server = serve()
     server.on["server/discover"] = lambda seen: seen.result(
         {"supportedVersions": ["2099-01-01"], "capabilities": {}}
     )
@@ -176,8 +188,8 @@ async def test_a_discover_result_without_any_known_version_is_a_mismatch() -> No
             pass
 
 
-async def test_a_negative_ttl_and_a_malformed_server_info_do_not_matter() -> None:
-    server = Server()
+async def test_a_negative_ttl_and_a_malformed_server_info_do_not_matter(serve: Serve) -> None:
+    server = serve()
     server.on["server/discover"] = lambda seen: seen.result(
         {
             "supportedVersions": [MODERN],
@@ -192,8 +204,8 @@ async def test_a_negative_ttl_and_a_malformed_server_info_do_not_matter() -> Non
         assert c.instructions is None
 
 
-async def test_initialize_refused_by_a_modern_error_leads_back_to_discover() -> None:
-    server = Server()
+async def test_initialize_refused_by_a_modern_error_leads_back_to_discover(serve: Serve) -> None:
+    server = serve()
     discover = server.on["server/discover"]
     server.on["server/discover"] = lambda seen: (
         seen.reply(status=400) if len(server.seen) == 1 else discover(seen)
@@ -204,8 +216,8 @@ async def test_initialize_refused_by_a_modern_error_leads_back_to_discover() -> 
     assert server.methods() == ["server/discover", "initialize", "server/discover"]
 
 
-async def test_when_both_ways_fail_the_error_tells_both() -> None:
-    server = Server(version="2025-11-25")
+async def test_when_both_ways_fail_the_error_tells_both(serve: Serve) -> None:
+    server = serve("2025-11-25")
     server.on["initialize"] = lambda seen: seen.error(-32603, "out of order")
     with pytest.raises(trio_mcp.MCPError, match="out of order") as caught:
         async with server.connect():
@@ -214,17 +226,20 @@ async def test_when_both_ways_fail_the_error_tells_both() -> None:
 
 
 async def test_a_server_silent_on_discover_is_tried_by_initialize(
+    serve: Serve,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = Server(version="2025-11-25")
+    server = serve("2025-11-25")
     server.on["server/discover"] = lambda seen: trio.sleep_forever()
     async with server.connect(connect_timeout=30) as c:
         assert c.protocol_version == "2025-11-25"
         assert trio.current_time() == pytest.approx(10)
 
 
-async def test_the_whole_handshake_has_a_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    server = Server(version="2025-11-25")
+async def test_the_whole_handshake_has_a_deadline(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = serve("2025-11-25")
     server.on["initialize"] = lambda seen: trio.sleep_forever()
     with pytest.raises(trio_mcp.ConnectTimeout, match="no handshake within 30 s") as caught:
         async with server.connect():
@@ -235,23 +250,23 @@ async def test_the_whole_handshake_has_a_deadline(autojump_clock: trio.testing.M
 
 
 @pytest.mark.parametrize("version", LEGACY)
-async def test_a_pinned_legacy_version_is_initialized_without_discover(version: str) -> None:
-    server = Server(version=version)
+async def test_a_pinned_legacy_version_is_initialized_without_discover(serve: Serve, version: str) -> None:
+    server = serve(version)
     async with server.connect(protocol_version=version) as c:
         assert c.protocol_version == version
     assert server.methods()[0] == "initialize"
     assert server.seen[0].params["protocolVersion"] == version
 
 
-async def test_a_pinned_version_that_the_server_answers_otherwise_is_a_mismatch() -> None:
-    server = Server(version="2025-03-26")
+async def test_a_pinned_version_that_the_server_answers_otherwise_is_a_mismatch(serve: Serve) -> None:
+    server = serve("2025-03-26")
     with pytest.raises(trio_mcp.VersionMismatch, match="2025-03-26.*2025-11-25"):
         async with server.connect(protocol_version="2025-11-25"):
             pass
 
 
-async def test_a_server_that_answers_initialize_with_an_unknown_version_is_a_mismatch() -> None:
-    server = Server(version="1999-01-01")
+async def test_a_server_that_answers_initialize_with_an_unknown_version_is_a_mismatch(serve: Serve) -> None:
+    server = serve("1999-01-01")
     with pytest.raises(trio_mcp.VersionMismatch, match="1999-01-01"):
         async with server.connect():
             pass
@@ -273,9 +288,9 @@ async def test_a_server_that_answers_initialize_with_an_unknown_version_is_a_mis
     ],
 )
 async def test_a_pinned_modern_version_never_falls_back(
-    reply: Callable[[Seen], httpx2.Response], error: type[Exception]
+    serve: Serve, reply: Callable[[Call], Reply], error: type[Exception]
 ) -> None:
-    server = Server(version="2025-11-25")
+    server = serve("2025-11-25")
     server.on["server/discover"] = reply
     with pytest.raises(error):
         async with server.connect(protocol_version=MODERN):
@@ -283,8 +298,8 @@ async def test_a_pinned_modern_version_never_falls_back(
     assert server.methods() == ["server/discover"]
 
 
-async def test_an_invalid_initialize_result_is_a_protocol_error() -> None:
-    server = Server(version="2025-11-25")
+async def test_an_invalid_initialize_result_is_a_protocol_error(serve: Serve) -> None:
+    server = serve("2025-11-25")
     server.on["initialize"] = lambda seen: seen.result({"protocolVersion": "2025-11-25"})
     with pytest.raises(trio_mcp.ProtocolError, match="InitializeResult"):
         async with server.connect():
@@ -293,4 +308,4 @@ async def test_an_invalid_initialize_result_is_a_protocol_error() -> None:
 
 def test_an_unknown_version_cannot_be_pinned() -> None:
     with pytest.raises(trio_mcp.ConfigurationError, match="2026-07-28"):
-        Server().connect(protocol_version="2020-01-01")
+        ScriptedServer().connect(protocol_version="2020-01-01")

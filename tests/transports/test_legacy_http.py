@@ -6,37 +6,51 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import mcp_types as types
 import pytest
 import trio
 import trio.testing
 
 import trio_mcp
-from tests.support.server import HANG, Piece, Seen, Server, event, notification, progress, request
+from tests.conftest import Serve
+from trio_mcp.testing import CUT, HANG, RESET, Call, Reply, ScriptedServer
+from trio_mcp.testing.call import Piece
+from trio_mcp.testing.messages import Json, event, notification, progress
 
 VERSION = "2025-11-25"
 DONE = {"content": [{"type": "text", "text": "done"}]}
 CHANGED = notification("notifications/tools/list_changed")
 
 
-def a_server(version: str = VERSION) -> Server:
-    server = Server(version=version)
+def a_server(serve: Serve, version: str) -> ScriptedServer:
+    server = serve(version)
     server.on["tools/call"] = lambda seen: seen.result(DONE)
     return server
 
 
-def hang(seen: Seen) -> Any:
+@pytest.fixture
+def server(serve: Serve) -> ScriptedServer:
+    return a_server(serve, VERSION)
+
+
+def hang(seen: Call) -> Any:
     return trio.sleep_forever()
 
 
-def streams(server: Server, *scripts: tuple[Piece, ...] | int) -> None:
+def streams(server: ScriptedServer, *scripts: tuple[Piece, ...] | int) -> None:
     """Answer each GET by the next script: pieces of a stream, or a status; after the last one, 405."""
     left: Iterator[Any] = iter(scripts)
 
-    def reply(seen: Seen) -> httpx2.Response:
+    async def reply(seen: Call) -> Reply:
         script = next(left, 405)
-        return seen.reply(status=script) if isinstance(script, int) else seen.sse(*script)
+        if isinstance(script, int):
+            return seen.reply(status=script)
+        if RESET in script:
+            # It would take with it what has not been read.
+            await seen.send(*script[: script.index(RESET)])
+            await trio.testing.wait_all_tasks_blocked()
+            return seen.reply(RESET)
+        return seen.sse(*script)
 
     server.on["GET"] = reply
 
@@ -44,8 +58,7 @@ def streams(server: Server, *scripts: tuple[Piece, ...] | int) -> None:
 # The session
 
 
-async def test_the_session_id_and_version_go_with_every_request() -> None:
-    server = a_server()
+async def test_the_session_id_and_version_go_with_every_request(server: ScriptedServer) -> None:
     async with server.connect() as c:
         await c.call_tool("x")
     for seen in server.seen[2:]:
@@ -53,19 +66,20 @@ async def test_the_session_id_and_version_go_with_every_request() -> None:
         assert seen.headers["mcp-protocol-version"] == VERSION
 
 
-@pytest.mark.parametrize("session_id", ["with space", "bad\x7f", ""])
-async def test_a_session_id_that_a_header_cannot_carry_is_not_sent_back(session_id: str) -> None:
-    server = a_server()
+@pytest.mark.parametrize("session_id", ["with space", "bad\xe9", ""])
+async def test_a_session_id_that_a_header_cannot_carry_is_not_sent_back(
+    server: ScriptedServer, session_id: str
+) -> None:
     server.session_id = session_id
     async with server.connect() as c:
         await c.call_tool("x")
     assert "mcp-session-id" not in server.seen[-1].headers
 
 
-async def test_an_expired_session_is_opened_anew_once_for_all_calls_and_each_is_sent_again() -> None:
-    server = a_server()
-
-    def only_known(seen: Seen) -> httpx2.Response:
+async def test_an_expired_session_is_opened_anew_once_for_all_calls_and_each_is_sent_again(
+    server: ScriptedServer,
+) -> None:
+    def only_known(seen: Call) -> Reply:
         if seen.headers.get("mcp-session-id") != server.session_id:
             return seen.error(-32001, "Session not found", 404)
         return seen.result(DONE)
@@ -86,8 +100,9 @@ async def test_an_expired_session_is_opened_anew_once_for_all_calls_and_each_is_
     assert server.all("DELETE")[0].headers["mcp-session-id"] == "session-2"
 
 
-async def test_a_session_that_expires_again_at_once_is_an_error_and_not_a_loop() -> None:
-    server = a_server()
+async def test_a_session_that_expires_again_at_once_is_an_error_and_not_a_loop(
+    server: ScriptedServer,
+) -> None:
     server.on["tools/call"] = lambda seen: seen.reply(status=404)
     async with server.connect() as c:
         with pytest.raises(trio_mcp.SessionExpired):
@@ -95,8 +110,9 @@ async def test_a_session_that_expires_again_at_once_is_an_error_and_not_a_loop()
         assert len(server.all("tools/call")) == 2
 
 
-async def test_a_session_that_cannot_be_opened_anew_fails_the_calls_and_the_next_call_tries_again() -> None:
-    server = a_server()
+async def test_a_session_that_cannot_be_opened_anew_fails_the_calls_and_the_next_call_tries_again(
+    server: ScriptedServer,
+) -> None:
     initialize = server.on["initialize"]
     async with server.connect() as c:
         server.on["tools/call"] = lambda seen: seen.reply(status=404)
@@ -113,15 +129,15 @@ async def test_a_session_that_cannot_be_opened_anew_fails_the_calls_and_the_next
 
 
 async def test_a_caller_cancelled_while_the_session_is_opened_anew_disturbs_no_other(
+    server: ScriptedServer,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
     initialize = server.on["initialize"]
 
-    async def slow_initialize(seen: Seen) -> httpx2.Response:
+    async def slow_initialize(seen: Call) -> Reply:
         await trio.sleep(2)
         reply = initialize(seen)
-        assert isinstance(reply, httpx2.Response)
+        assert isinstance(reply, Reply)
         server.on["tools/call"] = lambda seen: seen.result(DONE)
         return reply
 
@@ -143,8 +159,7 @@ async def test_a_caller_cancelled_while_the_session_is_opened_anew_disturbs_no_o
     assert "notifications/cancelled" not in server.methods()
 
 
-async def test_what_the_server_was_to_remember_is_told_to_the_new_session() -> None:
-    server = a_server()
+async def test_what_the_server_was_to_remember_is_told_to_the_new_session(server: ScriptedServer) -> None:
     for method in ("logging/setLevel", "resources/subscribe", "resources/unsubscribe"):
         server.on[method] = lambda seen: seen.result({})
     async with server.connect() as c:
@@ -167,9 +182,8 @@ async def test_what_the_server_was_to_remember_is_told_to_the_new_session() -> N
 
 
 async def test_what_the_new_session_refuses_to_remember_is_no_reason_to_refuse_it(
-    caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
 ) -> None:
-    server = a_server()
     server.on["resources/subscribe"] = lambda seen: (
         seen.result({}) if seen.headers["mcp-session-id"] == "session-1" else seen.reply(status=500)
     )
@@ -192,11 +206,10 @@ async def test_what_the_new_session_refuses_to_remember_is_no_reason_to_refuse_i
 
 
 async def test_a_subscription_that_is_answered_while_a_session_is_renewed_does_no_harm(
+    server: ScriptedServer,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
-
-    async def slowly(seen: Seen) -> httpx2.Response:
+    async def slowly(seen: Call) -> Reply:
         await trio.sleep(1)
         return seen.result({})
 
@@ -212,8 +225,7 @@ async def test_a_subscription_that_is_answered_while_a_session_is_renewed_does_n
         assert c.statistics().reinitializations == 1
 
 
-async def test_a_notification_too_opens_an_expired_session_anew() -> None:
-    server = a_server()
+async def test_a_notification_too_opens_an_expired_session_anew(server: ScriptedServer) -> None:
     server.on["notifications/x"] = lambda seen: seen.reply(
         status=202 if seen.headers["mcp-session-id"] == "session-2" else 404
     )
@@ -223,10 +235,10 @@ async def test_a_notification_too_opens_an_expired_session_anew() -> None:
         assert c.statistics().reinitializations == 1
 
 
-async def test_calls_that_queue_get_the_session_of_the_moment(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server()
-
-    async def slowly(seen: Seen) -> httpx2.Response:
+async def test_calls_that_queue_get_the_session_of_the_moment(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def slowly(seen: Call) -> Reply:
         await trio.sleep(1)
         known = seen.headers["mcp-session-id"] == server.session_id
         return seen.result(DONE) if known else seen.reply(status=404)
@@ -243,9 +255,9 @@ async def test_calls_that_queue_get_the_session_of_the_moment(autojump_clock: tr
 
 
 async def test_a_cancelled_call_returns_at_once_and_the_server_is_told(
+    server: ScriptedServer,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
     server.on["tools/call"] = hang
     server.on["notifications/cancelled"] = hang  # and nobody waits for the answer to that
     async with server.connect() as c:
@@ -254,6 +266,7 @@ async def test_a_cancelled_call_returns_at_once_and_the_server_is_told(
         assert trio.current_time() == pytest.approx(0.5)
         server.on["tools/call"] = lambda seen: seen.result(DONE)
         await c.call_tool("x")
+        await trio.testing.wait_all_tasks_blocked()  # the notice goes its own way
         assert trio.current_time() == pytest.approx(0.5)
         (told,) = server.all("notifications/cancelled")
         assert told.params["requestId"] == server.all("tools/call")[0].id
@@ -261,8 +274,9 @@ async def test_a_cancelled_call_returns_at_once_and_the_server_is_told(
         assert c.statistics().undelivered == 1
 
 
-async def test_a_cancelled_block_still_tells_the_server(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server()
+async def test_a_cancelled_block_still_tells_the_server(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock
+) -> None:
     server.on["tools/call"] = hang
     with trio.move_on_after(1):
         async with server.connect() as c:
@@ -273,8 +287,7 @@ async def test_a_cancelled_block_still_tells_the_server(autojump_clock: trio.tes
 # The GET stream
 
 
-async def test_the_get_stream_brings_notifications() -> None:
-    server = a_server()
+async def test_the_get_stream_brings_notifications(server: ScriptedServer) -> None:
     streams(server, (CHANGED, HANG))
     seen: list[Any] = []
     done = trio.Event()
@@ -293,9 +306,8 @@ async def test_the_get_stream_brings_notifications() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 404, 405])
 async def test_a_server_without_a_get_stream_is_left_in_peace(
-    status: int, autojump_clock: trio.testing.MockClock
+    server: ScriptedServer, status: int, autojump_clock: trio.testing.MockClock
 ) -> None:
-    server = a_server()
     streams(server, *[status] * 99)
     async with server.connect() as c:
         await trio.sleep(1000)
@@ -303,11 +315,10 @@ async def test_a_server_without_a_get_stream_is_left_in_peace(
     assert len(server.all("GET")) == 1
 
 
-@pytest.mark.parametrize("script", [503, 429, (), (httpx2.ReadError("reset"),), ("data: {\n\n",)])
+@pytest.mark.parametrize("script", [503, 429, (), (RESET,), (CUT,), ("data: {\n\n",)])
 async def test_a_get_stream_that_fails_is_opened_again_ever_more_slowly_and_then_no_more(
-    script: Any, autojump_clock: trio.testing.MockClock
+    server: ScriptedServer, script: Any, autojump_clock: trio.testing.MockClock
 ) -> None:
-    server = a_server()
     streams(server, *[script] * 99)
     async with server.connect(rng=random.Random(1)) as c:
         await trio.sleep(1000)
@@ -320,13 +331,13 @@ async def test_a_get_stream_that_fails_is_opened_again_ever_more_slowly_and_then
 
 
 async def test_a_get_stream_that_breaks_is_resumed_where_it_was_after_the_time_the_server_asks_for(
+    server: ScriptedServer,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
     streams(
         server,
         (event(CHANGED, id="a", retry=3000),),
-        (event(CHANGED, id="b"), httpx2.ReadError("reset")),
+        (event(CHANGED, id="b"), RESET),
         (event(CHANGED, id="bad\x01id"),),
         (HANG,),
     )
@@ -338,8 +349,9 @@ async def test_a_get_stream_that_breaks_is_resumed_where_it_was_after_the_time_t
     assert [get.time for get in gets] == pytest.approx([0, 3, 6, 9])
 
 
-async def test_a_retry_of_zero_is_no_licence_to_flood(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server()
+async def test_a_retry_of_zero_is_no_licence_to_flood(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock
+) -> None:
     streams(server, *[(event("", id=str(n), retry=0),) for n in range(999)])
     async with server.connect():
         await trio.sleep(3)
@@ -347,9 +359,9 @@ async def test_a_retry_of_zero_is_no_licence_to_flood(autojump_clock: trio.testi
 
 
 async def test_a_server_that_closes_at_once_with_a_new_place_each_time_is_asked_ever_more_slowly(
+    server: ScriptedServer,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
     streams(server, *[(event("", id=str(n), retry=0),) for n in range(999)])
     async with server.connect():
         await trio.sleep(60)
@@ -357,17 +369,16 @@ async def test_a_server_that_closes_at_once_with_a_new_place_each_time_is_asked_
 
 
 async def test_a_get_stream_that_lasts_is_opened_again_for_ever(
+    server: ScriptedServer,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
     streams(server, *[(20,)] * 99)
     async with server.connect():
         await trio.sleep(1000)
     assert len(server.all("GET")) > 40
 
 
-async def test_answers_on_the_get_stream_are_counted_and_dropped() -> None:
-    server = a_server()
+async def test_answers_on_the_get_stream_are_counted_and_dropped(server: ScriptedServer) -> None:
     answer = {"jsonrpc": "2.0", "id": 77, "result": {}}
     streams(server, (answer, CHANGED, HANG))
     async with server.connect() as c:
@@ -376,8 +387,9 @@ async def test_answers_on_the_get_stream_are_counted_and_dropped() -> None:
         assert c.statistics().notifications == 1
 
 
-async def test_a_get_stream_follows_the_new_session(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server()
+async def test_a_get_stream_follows_the_new_session(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock
+) -> None:
     streams(server, (HANG,), (HANG,))
     async with server.connect() as c:
         await trio.testing.wait_all_tasks_blocked()
@@ -392,10 +404,8 @@ async def test_a_get_stream_follows_the_new_session(autojump_clock: trio.testing
     assert new.headers["mcp-session-id"] == "session-2"
 
 
-async def test_the_first_call_does_not_overtake_the_get_stream() -> None:
-    server = a_server()
-
-    async def slowly(seen: Seen) -> httpx2.Response:
+async def test_the_first_call_does_not_overtake_the_get_stream(server: ScriptedServer) -> None:
+    async def slowly(seen: Call) -> Reply:
         for _ in range(20):
             await trio.lowlevel.checkpoint()
         server.on["tools/call"] = lambda seen: seen.result(DONE)
@@ -408,9 +418,9 @@ async def test_the_first_call_does_not_overtake_the_get_stream() -> None:
 
 
 async def test_a_get_stream_whose_headers_are_held_back_delays_the_block_by_a_moment_only(
+    server: ScriptedServer,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
     server.on["GET"] = hang
     async with server.connect() as c:
         assert trio.current_time() == pytest.approx(0.5)
@@ -421,10 +431,10 @@ async def test_a_get_stream_whose_headers_are_held_back_delays_the_block_by_a_mo
 
 
 async def test_an_answers_stream_that_breaks_is_resumed_by_get_and_nothing_is_sent_twice(
+    server: ScriptedServer,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
-    streams(server, 405, (httpx2.ReadError("again"),), (event(progress(4, 2), id="c"),), ())
+    streams(server, 405, (RESET,), (event(progress(4, 2), id="c"),), ())
     reports: list[float] = []
 
     async def report(value: float, total: float | None, message: str | None) -> None:
@@ -433,7 +443,7 @@ async def test_an_answers_stream_that_breaks_is_resumed_by_get_and_nothing_is_se
     async with server.connect() as c:
         await trio.testing.wait_all_tasks_blocked()
         server.on["tools/call"] = lambda seen: seen.sse(
-            event("", id="a", retry=500), event(progress(seen.params["_meta"]["progressToken"], 1), id="b")
+            event("", id="a", retry=500), event(seen.progress(1), id="b")
         )
         get = server.on["GET"]
         server.on["GET"] = lambda seen: (
@@ -454,9 +464,8 @@ async def test_an_answers_stream_that_breaks_is_resumed_by_get_and_nothing_is_se
 
 @pytest.mark.parametrize("status", [400, 404, 405])
 async def test_a_stream_that_the_server_does_not_resume_is_a_lost_connection(
-    status: int, autojump_clock: trio.testing.MockClock
+    server: ScriptedServer, status: int, autojump_clock: trio.testing.MockClock
 ) -> None:
-    server = a_server()
     streams(server, 405, status)
     server.on["tools/call"] = lambda seen: seen.sse(event("", id="a"))
     async with server.connect() as c:
@@ -468,8 +477,9 @@ async def test_a_stream_that_the_server_does_not_resume_is_a_lost_connection(
     assert len(server.all("initialize")) == 1
 
 
-async def test_a_denied_resumption_says_so(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server()
+async def test_a_denied_resumption_says_so(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock
+) -> None:
     streams(server, 405, 401)
     server.on["tools/call"] = lambda seen: seen.sse(event("", id="a"))
     async with server.connect() as c:
@@ -478,8 +488,9 @@ async def test_a_denied_resumption_says_so(autojump_clock: trio.testing.MockCloc
             await c.call_tool("x")
 
 
-async def test_resuming_in_vain_ends_after_a_bound(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server()
+async def test_resuming_in_vain_ends_after_a_bound(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock
+) -> None:
     streams(server, 405, *[503] * 99)
     server.on["tools/call"] = lambda seen: seen.sse(event("", id="a"))
     async with server.connect() as c:
@@ -489,8 +500,9 @@ async def test_resuming_in_vain_ends_after_a_bound(autojump_clock: trio.testing.
     assert len(server.all("GET")) == 1 + 6
 
 
-async def test_a_server_that_polls_may_take_its_time(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server()
+async def test_a_server_that_polls_may_take_its_time(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock
+) -> None:
     streams(server, 405, *[(event("", id=str(n)),) for n in range(50)])
     server.on["tools/call"] = lambda seen: seen.sse(event("", id="a", retry=60_000))
     get = server.on["GET"]
@@ -510,11 +522,13 @@ async def test_a_server_that_polls_may_take_its_time(autojump_clock: trio.testin
 
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("version", ["2025-03-26", "2025-06-18"])
-async def test_batches_are_taken_where_the_version_has_them(version: str, streaming: bool) -> None:
-    server = a_server(version)
+async def test_batches_are_taken_where_the_version_has_them(
+    serve: Serve, version: str, streaming: bool
+) -> None:
+    server = a_server(serve, version)
 
-    def batch(seen: Seen) -> httpx2.Response:
-        messages: Any = [CHANGED, seen.answer(DONE), CHANGED]
+    def batch(seen: Call) -> Reply:
+        messages: Any = [CHANGED, seen.response(DONE), CHANGED]
         return seen.sse(event(messages)) if streaming else seen.json(messages)
 
     server.on["tools/call"] = batch
@@ -527,30 +541,18 @@ async def test_batches_are_taken_where_the_version_has_them(version: str, stream
                 await c.call_tool("x")
 
 
-async def test_a_request_of_the_server_on_a_calls_stream_is_answered_while_the_call_goes_on() -> None:
-    server = a_server()
-    answered = trio.Event()
+async def test_a_request_of_the_server_on_a_calls_stream_is_answered_while_the_call_goes_on(
+    server: ScriptedServer,
+) -> None:
+    async def ask(seen: Call) -> Json:
+        answer = await seen.ask("ping")
+        assert answer == {"jsonrpc": "2.0", "id": "ask-1", "result": {}}
+        return DONE
 
-    def take(seen: Seen) -> httpx2.Response:
-        assert seen.message == {"jsonrpc": "2.0", "id": "s1", "result": {}}
-        assert seen.headers["mcp-session-id"] == "session-1"
-        answered.set()
-        return seen.reply(status=202)
-
-    class Wait(httpx2.AsyncByteStream):
-        def __init__(self, seen: Seen) -> None:
-            self.seen = seen
-
-        async def __aiter__(self) -> Any:
-            yield event(request("s1", "ping"))
-            await answered.wait()
-            yield event(self.seen.answer(DONE))
-
-    server.on["answer"] = take
-    server.on["tools/call"] = lambda seen: httpx2.Response(
-        200, headers={"content-type": "text/event-stream"}, stream=Wait(seen)
-    )
+    server.on["tools/call"] = ask
     async with server.connect() as c:
         with trio.fail_after(5):
             await c.call_tool("x")
         assert c.statistics().server_requests == 1
+    (answer,) = server.all("answer")
+    assert answer.headers["mcp-session-id"] == "session-1"

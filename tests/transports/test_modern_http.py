@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx2
 import pytest
 import trio
 import trio.testing
 
 import trio_mcp
-from tests.support.server import HANG, URL, Seen, Server, event, notification, progress, request
+from tests.conftest import Serve
+from trio_mcp.testing import CUT, HANG, RESET, Call, Reply, ScriptedServer
+from trio_mcp.testing.messages import event, notification, progress, request
 
+URL = "http://server.test/mcp"
 DONE = {"resultType": "complete", "content": [{"type": "text", "text": "done"}]}
 
 
-def a_server() -> Server:
-    server = Server()
+@pytest.fixture
+def server(serve: Serve) -> ScriptedServer:
+    server = serve()
     server.on["tools/call"] = lambda seen: seen.result(DONE)
     return server
 
 
-async def call(server: Server, **options: Any) -> str:
+async def call(server: ScriptedServer, **options: Any) -> str:
     async with server.connect(**options) as c:
         result = await c.call_tool("x")
     (block,) = result.content
     return str(getattr(block, "text"))  # noqa: B009
 
 
-async def test_every_request_carries_the_envelope_and_mirrors_it_in_headers() -> None:
-    server = a_server()
+async def test_every_request_carries_the_envelope_and_mirrors_it_in_headers(server: ScriptedServer) -> None:
     async with server.connect() as c:
         await c.call_tool("näme", {"a": 1}, meta={"traceparent": "00-1"})
     seen = server.seen[-1]
@@ -46,8 +48,7 @@ async def test_every_request_carries_the_envelope_and_mirrors_it_in_headers() ->
     assert "mcp-session-id" not in seen.headers
 
 
-async def test_the_callers_meta_cannot_override_the_envelope() -> None:
-    server = a_server()
+async def test_the_callers_meta_cannot_override_the_envelope(server: ScriptedServer) -> None:
     async with server.connect() as c:
         await c.call_tool("x", meta={"io.modelcontextprotocol/protocolVersion": "1999-01-01"})
     assert server.seen[-1].params["_meta"]["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
@@ -58,22 +59,26 @@ async def test_the_callers_meta_cannot_override_the_envelope() -> None:
     [
         lambda seen: seen.result(DONE),
         lambda seen: seen.reply(
-            b"\xef\xbb\xbf", _json(seen.answer(DONE)), type="Application/JSON; charset=latin-1"
+            b"\xef\xbb\xbf", _json(seen.response(DONE)), type="Application/JSON; charset=latin-1"
         ),
-        lambda seen: seen.sse(seen.answer(DONE)),
-        lambda seen: seen.sse(": hello\n\n", event("", id="1"), notification("x/unknown"), seen.answer(DONE)),
-        lambda seen: seen.sse(*[bytes([b]) for b in event(seen.answer(DONE))]),
+        lambda seen: seen.sse(seen.response(DONE)),
         lambda seen: seen.sse(
-            "event: other\ndata: {}\n\n", seen.answer(DONE), "data: {nonsense after it\n\n"
+            ": hello\n\n", event("", id="1"), notification("x/unknown"), seen.response(DONE)
         ),
-        lambda seen: seen.json({**seen.answer(DONE), "id": float(seen.id)}),
-        lambda seen: seen.sse(seen.answer(DONE), httpx2.ReadError("too late to matter")),
+        lambda seen: seen.sse(*[piece for b in event(seen.response(DONE)) for piece in (bytes([b]), 0.01)]),
+        lambda seen: seen.sse(
+            "event: other\ndata: {}\n\n", seen.response(DONE), "data: {nonsense after it\n\n"
+        ),
+        lambda seen: seen.json({**seen.response(DONE), "id": float(seen.id)}),
+        lambda seen: seen.sse(seen.response(DONE), CUT),
+        lambda seen: seen.sse(seen.response(DONE), 0.01, RESET),
     ],
 )
 async def test_an_answer_is_read_from_json_and_from_a_stream(
-    reply: Callable[[Seen], httpx2.Response],
+    server: ScriptedServer,
+    reply: Callable[[Call], Reply],
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
     server.on["tools/call"] = reply
     assert await call(server) == "done"
 
@@ -84,22 +89,28 @@ def _json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-BROKEN: dict[str, tuple[Callable[[Seen], Any], type[Exception], str]] = {
+async def illegal_chunk(seen: Call) -> Any:
+    await seen.send(notification("x"))
+    await seen._exchange.send_raw(b"zz\r\n")
+    return seen.reply(HANG)
+
+
+BROKEN: dict[str, tuple[Callable[[Call], Any], type[Exception], str]] = {
     "202": (lambda s: s.reply(status=202), trio_mcp.ProtocolError, "HTTP 202 with no content type"),
     "204": (lambda s: s.reply(status=204), trio_mcp.ProtocolError, "HTTP 204"),
     "html": (lambda s: s.reply("<p>", type="text/html"), trio_mcp.ProtocolError, "text/html"),
     "not JSON": (lambda s: s.reply("{", type="application/json"), trio_mcp.ProtocolError, "not JSON"),
     "empty": (lambda s: s.reply(type="application/json"), trio_mcp.ProtocolError, "not JSON"),
     "bad UTF-8": (lambda s: s.reply(b'"\xff"', type="application/json"), trio_mcp.ProtocolError, "not JSON"),
-    "a batch": (lambda s: s.json([s.answer(DONE)]), trio_mcp.ProtocolError, "not a JSON-RPC"),
+    "a batch": (lambda s: s.json([s.response(DONE)]), trio_mcp.ProtocolError, "not a JSON-RPC"),
     "wrong id": (
-        lambda s: s.json({**s.answer(DONE), "id": 99}),
+        lambda s: s.json({**s.response(DONE), "id": 99}),
         trio_mcp.ProtocolError,
         "answered request 99 where",
     ),
-    "id as text": (lambda s: s.json({**s.answer(DONE), "id": str(s.id)}), trio_mcp.ProtocolError, "where"),
+    "id as text": (lambda s: s.json({**s.response(DONE), "id": str(s.id)}), trio_mcp.ProtocolError, "where"),
     "wrong id on a stream": (
-        lambda s: s.sse({**s.answer(DONE), "id": 99}, HANG),
+        lambda s: s.sse({**s.response(DONE), "id": 99}, HANG),
         trio_mcp.ProtocolError,
         "answered request 99 where",
     ),
@@ -109,7 +120,7 @@ BROKEN: dict[str, tuple[Callable[[Seen], Any], type[Exception], str]] = {
         "holds no answer",
     ),
     "result and error": (
-        lambda s: s.json({**s.answer(DONE), "error": {"code": 1, "message": ""}}),
+        lambda s: s.json({**s.response(DONE), "error": {"code": 1, "message": ""}}),
         trio_mcp.ProtocolError,
         "either a result or an error",
     ),
@@ -125,14 +136,14 @@ BROKEN: dict[str, tuple[Callable[[Seen], Any], type[Exception], str]] = {
         "ended before",
     ),
     "reset": (
-        lambda s: s.sse(notification("x"), httpx2.ReadError("reset by peer")),
+        lambda s: s.sse(notification("x"), 0.01, RESET),
         trio_mcp.ConnectionLost,
         "reset by peer",
     ),
     "broken HTTP": (
-        lambda s: s.sse(httpx2.RemoteProtocolError("illegal chunk header")),
+        illegal_chunk,
         trio_mcp.ProtocolError,
-        "broke HTTP: illegal chunk header",
+        "broke HTTP: Invalid character in chunk size",
     ),
     "broken gzip": (
         lambda s: s.reply(b"no gzip", type="application/json", headers={"content-encoding": "gzip"}),
@@ -177,7 +188,7 @@ BROKEN: dict[str, tuple[Callable[[Seen], Any], type[Exception], str]] = {
         "HTTP 400",
     ),
     "error page that breaks off": (
-        lambda s: s.reply("half", httpx2.ReadError("gone"), status=502, type="text/plain"),
+        lambda s: s.reply("half", 0.01, RESET, status=502, type="text/plain"),
         trio_mcp.HTTPStatusError,
         "HTTP 502",
     ),
@@ -185,9 +196,10 @@ BROKEN: dict[str, tuple[Callable[[Seen], Any], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_a_broken_answer_fails_that_call_alone_and_at_once(name: str) -> None:
+async def test_a_broken_answer_fails_that_call_alone_and_at_once(
+    server: ScriptedServer, name: str, autojump_clock: trio.testing.MockClock
+) -> None:
     reply, error, text = BROKEN[name]
-    server = a_server()
     async with server.connect() as c:
         server.on["tools/call"] = reply
         with trio.fail_after(1), pytest.raises(error, match=text) as caught:
@@ -202,8 +214,9 @@ async def test_a_broken_answer_fails_that_call_alone_and_at_once(name: str) -> N
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-async def test_an_error_in_the_body_of_an_error_status_is_the_servers_answer(status: int) -> None:
-    server = a_server()
+async def test_an_error_in_the_body_of_an_error_status_is_the_servers_answer(
+    server: ScriptedServer, status: int
+) -> None:
     server.on["tools/call"] = lambda seen: seen.error(-32601, "Method not found", status, {"x": 1})
     with pytest.raises(trio_mcp.MCPError) as caught:
         await call(server)
@@ -211,8 +224,7 @@ async def test_an_error_in_the_body_of_an_error_status_is_the_servers_answer(sta
     assert isinstance(caught.value.__cause__, trio_mcp.HTTPStatusError)
 
 
-async def test_an_http_error_tells_what_a_program_needs_to_react() -> None:
-    server = a_server()
+async def test_an_http_error_tells_what_a_program_needs_to_react(server: ScriptedServer) -> None:
     server.on["tools/call"] = lambda seen: seen.reply(
         status=503, headers={"Retry-After": "7", "Set-Cookie": "s=1", "X-Other": "y"}
     )
@@ -224,8 +236,7 @@ async def test_an_http_error_tells_what_a_program_needs_to_react() -> None:
     assert "set-cookie" not in caught.value.headers
 
 
-async def test_denied_access_names_the_challenge_and_what_to_do() -> None:
-    server = a_server()
+async def test_denied_access_names_the_challenge_and_what_to_do(server: ScriptedServer) -> None:
     challenge = 'Bearer resource_metadata="https://x/y"'
     server.on["tools/call"] = lambda seen: seen.json({"error": "x"}, 401, {"WWW-Authenticate": challenge})
     with pytest.raises(
@@ -236,9 +247,10 @@ async def test_denied_access_names_the_challenge_and_what_to_do() -> None:
     assert caught.value.www_authenticate == challenge
 
 
-async def test_a_token_that_the_server_repeats_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_token_that_the_server_repeats_is_not_shown(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(0)
-    server = a_server()
     server.on["tools/call"] = lambda seen: seen.reply(
         f"bad token {seen.headers['authorization']} " + "x" * 300, status=403, type="text/plain"
     )
@@ -248,8 +260,9 @@ async def test_a_token_that_the_server_repeats_is_not_shown(caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("status", [200, 400])
-async def test_a_secret_that_the_server_repeats_in_its_error_is_not_shown(status: int) -> None:
-    server = a_server()
+async def test_a_secret_that_the_server_repeats_in_its_error_is_not_shown(
+    server: ScriptedServer, status: int
+) -> None:
     server.on["tools/call"] = lambda seen: seen.error(
         -32600, f"bad {seen.headers['authorization']}", status, {"key": seen.headers["x-api-key"], "n": 1}
     )
@@ -259,8 +272,7 @@ async def test_a_secret_that_the_server_repeats_in_its_error_is_not_shown(status
     assert "s3cr3t" not in repr(caught.value) + repr(caught.value.__cause__)
 
 
-async def test_redacting_an_error_leaves_the_rest_of_it_as_it_is() -> None:
-    server = a_server()
+async def test_redacting_an_error_leaves_the_rest_of_it_as_it_is(server: ScriptedServer) -> None:
     data = {"id": 1234567, "list": ['ab"cd"ef', None, True], "cookie": "TOPSECRET"}
     server.on["tools/call"] = lambda seen: seen.error(-1, "x", 400, data)
     headers = {
@@ -274,15 +286,13 @@ async def test_redacting_an_error_leaves_the_rest_of_it_as_it_is() -> None:
     assert caught.value.data == {"id": 1234567, "list": ["[secret]", None, True], "cookie": "[secret]"}
 
 
-async def test_a_token_too_short_to_be_a_secret_does_not_blot_out_the_text() -> None:
-    server = a_server()
+async def test_a_token_too_short_to_be_a_secret_does_not_blot_out_the_text(server: ScriptedServer) -> None:
     server.on["tools/call"] = lambda seen: seen.reply("an apple a day", status=400, type="text/plain")
     with pytest.raises(trio_mcp.HTTPStatusError, match="an apple a day"):
         await call(server, auth="a")
 
 
-async def test_the_headers_of_an_error_show_no_secret() -> None:
-    server = a_server()
+async def test_the_headers_of_an_error_show_no_secret(server: ScriptedServer) -> None:
     async with server.connect(auth="token-s3cr3t") as c:
         server.on["tools/call"] = lambda seen: seen.reply(
             status=302,
@@ -298,91 +308,23 @@ async def test_the_headers_of_an_error_show_no_secret() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])
-async def test_an_address_that_is_no_endpoint_is_doubted(status: int) -> None:
-    server = a_server()
+async def test_an_address_that_is_no_endpoint_is_doubted(server: ScriptedServer, status: int) -> None:
     server.on["server/discover"] = server.on["initialize"] = lambda seen: seen.reply(status=status)
     with pytest.raises(trio_mcp.HTTPStatusError, match="is this the URL of an MCP endpoint"):
         await call(server)
 
 
-class Odd(httpx2.AsyncByteStream):
-    """A stream of somebody's own making."""
-
-    def __init__(self, *pieces: bytes, then: Exception | None = None, close: Any = None) -> None:
-        self.pieces, self.then, self.close = pieces, then, close
-
-    async def __aiter__(self) -> Any:
-        for piece in self.pieces:
-            yield piece
-        if self.then is not None:
-            raise self.then
-        await trio.sleep_forever()
-
-    async def aclose(self) -> None:
-        if self.close is not None:
-            await self.close()
-
-
-def odd(stream: httpx2.AsyncByteStream) -> httpx2.Response:
-    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
-
-
-async def fails() -> None:
-    raise OSError("aclose failed")
-
-
-async def lingers() -> None:
-    await trio.sleep(5)
-
-
-@pytest.mark.parametrize("close", [fails, lingers])
-async def test_letting_go_of_an_odd_stream_neither_waits_nor_raises(
-    close: Any, autojump_clock: trio.testing.MockClock
-) -> None:
-    server = a_server()
-    server.on["tools/call"] = lambda seen: odd(Odd(b": hello\n\n", close=close))
-    async with server.connect() as c:
-        with trio.move_on_after(0.2) as scope:
-            await c.call_tool("x")
-        assert scope.cancelled_caught
-        assert trio.current_time() == pytest.approx(0.2)
-        assert c.statistics().requests_cancelled == 1
-
-
-async def test_an_odd_stream_that_fails_after_the_answer_harms_nobody() -> None:
-    server = a_server()
-    server.on["tools/call"] = lambda seen: odd(Odd(event(seen.answer(DONE)), then=ValueError("odd")))
-    async with server.connect() as c:
-        await c.call_tool("x")
-        await trio.testing.wait_all_tasks_blocked()
-        assert c.is_connected
-
-
-async def test_a_stream_that_never_waits_is_let_go_all_the_same() -> None:
-    class Endless(httpx2.AsyncByteStream):
-        async def __aiter__(self) -> Any:
-            while True:
-                yield b"{"
-
-    server = a_server()
-    server.on["tools/call"] = lambda seen: httpx2.Response(
-        200, headers={"content-type": "application/json"}, stream=Endless()
-    )
-    with pytest.raises(trio_mcp.MessageTooLarge):
-        await call(server, max_message_size=100)
-
-
-async def test_streams_that_stay_open_after_their_answer_do_not_pile_up() -> None:
-    server = a_server()
-    server.on["tools/call"] = lambda seen: seen.sse(seen.answer(DONE), HANG)
+async def test_streams_that_stay_open_after_their_answer_do_not_pile_up(server: ScriptedServer) -> None:
+    server.on["tools/call"] = lambda seen: seen.sse(seen.response(DONE), HANG)
     async with server.connect() as c:
         for _ in range(50):
             await c.call_tool("x")
         assert sum(not seen.closed.is_set() for seen in server.all("tools/call")) <= 8
 
 
-async def test_an_error_page_that_drips_is_not_waited_for(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server()
+async def test_an_error_page_that_drips_is_not_waited_for(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock
+) -> None:
     server.on["tools/call"] = lambda seen: seen.reply("half", HANG, status=500, type="text/plain")
     with pytest.raises(trio_mcp.HTTPStatusError):
         await call(server, timeout=5)
@@ -394,9 +336,8 @@ async def test_an_error_page_that_drips_is_not_waited_for(autojump_clock: trio.t
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_cancelled_call_returns_at_once_and_the_server_sees_its_stream_closed(
-    streaming: bool, autojump_clock: trio.testing.MockClock
+    server: ScriptedServer, streaming: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
-    server = a_server()
     server.on["tools/call"] = lambda seen: seen.sse(progress(1, 1), HANG) if streaming else seen.json(None)
     if not streaming:
         server.on["tools/call"] = lambda seen: trio.sleep_forever()
@@ -408,19 +349,20 @@ async def test_a_cancelled_call_returns_at_once_and_the_server_sees_its_stream_c
         assert c.statistics().requests_cancelled == 1
         if streaming:
             await server.seen[-1].closed.wait()
-            assert not server.seen[-1].finished
+            assert not server.seen[-1].sent
         server.on["tools/call"] = lambda seen: seen.result(DONE)
         await c.call_tool("x")
     assert "notifications/cancelled" not in server.methods()
 
 
-async def test_a_slow_tool_is_not_a_timeout_but_silence_is(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server()
-    server.on["tools/call"] = lambda seen: seen.sse(20, seen.answer(DONE))
+async def test_a_slow_tool_is_not_a_timeout_but_silence_is(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock
+) -> None:
+    server.on["tools/call"] = lambda seen: seen.sse(20, seen.response(DONE))
     assert await call(server, timeout=5, sse_read_timeout=30) == "done"
-    server.on["tools/call"] = lambda seen: seen.sse(20, ": alive\n\n", 20, seen.answer(DONE))
+    server.on["tools/call"] = lambda seen: seen.sse(20, ": alive\n\n", 20, seen.response(DONE))
     assert await call(server, timeout=5, sse_read_timeout=30) == "done"
-    server.on["tools/call"] = lambda seen: seen.sse(40, seen.answer(DONE))
+    server.on["tools/call"] = lambda seen: seen.sse(40, seen.response(DONE))
     with pytest.raises(trio_mcp.Stalled, match="silent for 30 s") as caught:
         await call(server, timeout=5, sse_read_timeout=30)
     assert isinstance(caught.value, trio.TooSlowError)
@@ -430,10 +372,10 @@ async def test_a_slow_tool_is_not_a_timeout_but_silence_is(autojump_clock: trio.
 
 
 async def test_after_the_answer_a_stream_that_stays_open_is_not_waited_for(
+    server: ScriptedServer,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
-    server.on["tools/call"] = lambda seen: seen.sse(seen.answer(DONE), HANG)
+    server.on["tools/call"] = lambda seen: seen.sse(seen.response(DONE), HANG)
     async with server.connect() as c:
         await c.call_tool("x")
         assert trio.current_time() == 0
@@ -445,9 +387,10 @@ async def test_after_the_answer_a_stream_that_stays_open_is_not_waited_for(
     assert server.seen[-1].closed.is_set()
 
 
-async def test_after_the_answer_a_flood_is_not_read(autojump_clock: trio.testing.MockClock) -> None:
-    server = a_server()
-    server.on["tools/call"] = lambda seen: seen.sse(seen.answer(DONE), *[b":" * 9999] * 100, HANG)
+async def test_after_the_answer_a_flood_is_not_read(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock
+) -> None:
+    server.on["tools/call"] = lambda seen: seen.sse(seen.response(DONE), *[b":" * 9999] * 100, HANG)
     async with server.connect() as c:
         await c.call_tool("x")
         await server.seen[-1].closed.wait()
@@ -458,10 +401,11 @@ async def test_after_the_answer_a_flood_is_not_read(autojump_clock: trio.testing
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_one_limit_holds_for_bodies_and_events_and_its_error_names_it(streaming: bool) -> None:
+async def test_one_limit_holds_for_bodies_and_events_and_its_error_names_it(
+    server: ScriptedServer, streaming: bool
+) -> None:
     big = {**DONE, "content": [{"type": "text", "text": "x" * 2000}]}
-    server = a_server()
-    server.on["tools/call"] = lambda s: s.sse(s.answer(big)) if streaming else s.result(big)
+    server.on["tools/call"] = lambda s: s.sse(s.response(big)) if streaming else s.result(big)
     async with server.connect(max_message_size=3000) as c:
         await c.call_tool("x")
     with pytest.raises(trio_mcp.MessageTooLarge, match="1000 bytes; max_message_size"):
@@ -471,8 +415,7 @@ async def test_one_limit_holds_for_bodies_and_events_and_its_error_names_it(stre
 # Redirects
 
 
-async def test_a_redirect_that_keeps_method_and_origin_is_followed() -> None:
-    server = a_server()
+async def test_a_redirect_that_keeps_method_and_origin_is_followed(server: ScriptedServer) -> None:
     server.on["tools/call"] = lambda seen: (
         seen.result(DONE)
         if len(server.all("tools/call")) > 1
@@ -495,9 +438,8 @@ async def test_a_redirect_that_keeps_method_and_origin_is_followed() -> None:
     ],
 )
 async def test_any_other_redirect_is_an_error_that_names_the_target(
-    status: int, location: str, text: str
+    server: ScriptedServer, status: int, location: str, text: str
 ) -> None:
-    server = a_server()
     async with server.connect(auth="s3cr3t") as c:
         server.on["tools/call"] = lambda seen: seen.reply(status=status, headers={"location": location})
         with pytest.raises(trio_mcp.HTTPStatusError, match=text) as caught:
@@ -509,12 +451,12 @@ async def test_any_other_redirect_is_an_error_that_names_the_target(
 
 
 async def test_calls_beyond_the_limit_queue_and_none_dies_of_it(
+    server: ScriptedServer,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    server = a_server()
     in_flight: list[int] = []
 
-    async def slowly(seen: Seen) -> httpx2.Response:
+    async def slowly(seen: Call) -> Reply:
         in_flight.append(sum(not s.closed.is_set() for s in server.all("tools/call")))
         await trio.sleep(10)
         return seen.result(DONE)
@@ -527,17 +469,17 @@ async def test_calls_beyond_the_limit_queue_and_none_dies_of_it(
     assert trio.current_time() == pytest.approx(60)
 
 
-async def test_requests_of_a_modern_server_are_dropped_and_counted() -> None:
-    server = a_server()
-    server.on["tools/call"] = lambda seen: seen.sse(request(1, "ping"), seen.answer(DONE))
+async def test_requests_of_a_modern_server_are_dropped_and_counted(server: ScriptedServer) -> None:
+    server.on["tools/call"] = lambda seen: seen.sse(request(1, "ping"), seen.response(DONE))
     async with server.connect() as c:
         await c.call_tool("x")
         assert c.statistics().unknown_messages == 1
     assert "answer" not in server.methods()
 
 
-async def test_notifications_are_posted_with_their_headers_and_a_refusal_is_an_error() -> None:
-    server = a_server()
+async def test_notifications_are_posted_with_their_headers_and_a_refusal_is_an_error(
+    server: ScriptedServer,
+) -> None:
     async with server.connect() as c:
         await c.notify("notifications/custom", {"a": 1})
         assert server.seen[-1].message == {
@@ -558,9 +500,9 @@ async def test_notifications_are_posted_with_their_headers_and_a_refusal_is_an_e
     [{"a": float("nan")}, {"a": "\ud800"}, {"a": object()}, {"a": {1, 2}}, {"a": b"x"}],
 )
 async def test_arguments_that_are_not_json_are_told_before_anything_is_sent(
+    server: ScriptedServer,
     arguments: dict[str, Any],
 ) -> None:
-    server = a_server()
     async with server.connect() as c:
         sent = len(server.seen)
         with pytest.raises(trio_mcp.InvalidArguments):

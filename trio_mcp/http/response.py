@@ -21,6 +21,8 @@ _EXCERPT_LENGTH: Final = 200
 _SECRET_HEADER: Final = re.compile(
     "(^|-)(auth|authorization|cookie|key|apikey|password|secret|token)(-|$)|session-id$"
 )
+# A user and a password, a query, a fragment.
+_PRIVATE: Final = re.compile("(?<=//)[^/?#]*@|[?#].*")
 # A shorter value would be found in any text.
 _SECRET_LENGTH: Final = 6
 
@@ -117,7 +119,7 @@ class HttpResponse:
             if name.lower() not in ("set-cookie", "mcp-session-id")
         }
         if "location" in shown:
-            shown["location"] = shown["location"].partition("?")[0]
+            shown["location"] = _PRIVATE.sub("", shown["location"])
         return shown
 
     def excerpt(self, body: str) -> str:

@@ -33,6 +33,8 @@ CUT: Final = End.CUT
 RESET: Final = End.RESET
 """A piece of a response: the connection is reset here, and what the client has not read is lost."""
 
+_JSON: Final = "application/json"
+
 Piece: TypeAlias = "bytes | str | Json | float | End"
 """A piece of a body: bytes and text as they are, an object as a server-sent event, a number as a pause in
 seconds, or `HANG`, `CUT`, `RESET`."""
@@ -91,7 +93,7 @@ class Call:
     @property
     def params(self) -> Json:
         """The params; an empty object if there are none."""
-        params: Json = self.message.get("params") or {}
+        params: Json = (self.message or {}).get("params") or {}
         return params
 
     @property
@@ -120,7 +122,7 @@ class Call:
 
     def json(self, value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
         """A JSON body."""
-        return self.reply(json.dumps(value), status=status, type="application/json", headers=headers)
+        return self.reply(json.dumps(value), status=status, type=_JSON, headers=headers)
 
     def result(self, result: Json, headers: Mapping[str, str] | None = None) -> Reply:
         """A successful answer, as a JSON body."""
@@ -186,8 +188,12 @@ class Call:
                 body = b"".join(_encoded(piece) for piece in answer.pieces if isinstance(piece, bytes | str))
                 await self._exchange.respond(answer.status, answer.headers.items(), body)
             else:
+                pieces = answer.pieces
+                if self._exchange.started and answer.headers.get("content-type") == _JSON:
+                    # It ends an event stream that `send` began.
+                    pieces = tuple(messages.event(p) if isinstance(p, str) else p for p in pieces)
                 await self._begin(answer)
-                if not await self._send(answer.pieces):
+                if not await self._send(pieces):
                     return
                 await self._exchange.finish()
         elif answer is None:

@@ -30,6 +30,7 @@ from typing_extensions import Unpack
 from ..connector import Connector
 from ..errors import MCPError
 from ..http_connector import HttpConnector
+from ..network import close_at_once
 from ..opening import HttpOptions
 from ..protocol.versions import is_modern
 from ..protocol.wire import METHOD_NOT_FOUND
@@ -98,6 +99,7 @@ class ScriptedServer:
         self._asked: dict[Any, trio.Event] = {}
         self._answers: dict[Any, Json] = {}
         self._ids = itertools.count(1)
+        self._sessions = itertools.count(2)
         self._block: AbstractAsyncContextManager[None] | None = None
         self._listener = self.network.listen(self._host, self._port)
 
@@ -119,12 +121,24 @@ class ScriptedServer:
 
     @asynccontextmanager
     async def _lifetime(self) -> AsyncGenerator[None]:
-        async with open_flat_nursery() as nursery:
-            nursery.start_soon(self.run)
-            try:
-                yield
-            finally:
-                nursery.cancel_scope.cancel(reason="the server's block has ended")
+        body: BaseException | None = None
+        try:
+            async with open_flat_nursery() as nursery:
+                nursery.start_soon(self.run)
+                try:
+                    yield
+                except (KeyboardInterrupt, SystemExit, trio.Cancelled):
+                    raise
+                except BaseException as exc:
+                    body = exc  # should a handler have failed, then most likely because of that
+                finally:
+                    nursery.cancel_scope.cancel(reason="the server's block has ended")
+        except BaseException as failure:
+            if body is not None:
+                failure.add_note(f"also failed: {body!r}")
+            raise
+        if body is not None:
+            raise body
 
     async def run(self) -> None:
         """Serve until cancelled: a task for a nursery, instead of the block.
@@ -146,9 +160,11 @@ class ScriptedServer:
         secured = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         try:
             await secured.do_handshake()
-        except trio.BrokenResourceError:
-            await stream.aclose()  # the client does not trust us, or left
-            return
+        except BaseException as exc:
+            await close_at_once(stream)  # noqa: ASYNC102 - shielded, and never waits
+            if isinstance(exc, trio.BrokenResourceError):
+                return  # the client does not trust us, or left
+            raise
         await serve_http(secured, handle, cancel_on_disconnect=True)
 
     # What a test does with it
@@ -211,7 +227,8 @@ class ScriptedServer:
         """
         if self.session_id is not None:
             self._expired.add(self.session_id)
-            self.session_id = f"session-{len(self._expired) + 1}"
+            while self.session_id in self._expired:
+                self.session_id = f"session-{next(self._sessions)}"
         self.link.reset()
         if downtime:
             self.link.refuse()
