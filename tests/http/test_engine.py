@@ -214,7 +214,6 @@ async def test_an_odd_stream_that_fails_after_the_answer_harms_nobody() -> None:
         assert c.is_connected
 
 
-@pytest.mark.xfail(reason="its generator is left to the garbage collector: see _TidyStream.aclose")
 async def test_a_stream_that_never_waits_is_let_go_all_the_same() -> None:
     class Endless(httpx2.AsyncByteStream):
         async def __aiter__(self) -> Any:

@@ -7,7 +7,7 @@ with one library. Neither is closed here.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from functools import partial
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
@@ -138,6 +138,8 @@ class _TidyStream(httpx2.AsyncByteStream):
             while not self._ended and steps < _MAX_STEPS:
                 steps += 1
                 await anext(self)
+            if isinstance(self._pieces, AsyncGenerator):
+                await self._pieces.aclose()
         with trio.CancelScope(shield=True) as scope, suppress(Exception):
             scope.cancel(reason="the exchange was left half-way")
             await self._stream.aclose()
