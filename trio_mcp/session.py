@@ -211,7 +211,7 @@ class Session:
 
     async def _with_session(self, send: Callable[[], Awaitable[T]]) -> T:
         """`send()`, and again with a new session if the server has ended the one that there was."""
-        renewal = None if self._renewal is None else await self._last_renewal()
+        renewal = None if self._renewal is None else await self._last_renewal(self._renewal)
         try:
             return await send()
         except SessionExpired:
@@ -236,13 +236,11 @@ class Session:
 
     # Sessions that the server has ended
 
-    async def _last_renewal(self) -> _Renewal | None:
-        """The latest renewal; if it is under way or has failed, there is a session first."""
-        renewal = self._renewal
-        if renewal is not None:
-            await renewal.done.wait()
-            if renewal.error is not None:
-                await self._renewed_since(renewal)
+    async def _last_renewal(self, renewal: _Renewal) -> _Renewal | None:
+        """The latest renewal; if this one is under way or has failed, there is a session first."""
+        await renewal.done.wait()
+        if renewal.error is not None:
+            await self._renewed_since(renewal)
         return self._renewal
 
     async def _renewed_since(self, seen: _Renewal | None) -> None:

@@ -51,7 +51,7 @@ class FlatNursery:
 
     def start_soon(self, run: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         """Run `run(*args)` as a child task."""
-        name = getattr(run, "__qualname__", None)
+        name = getattr(getattr(run, "func", run), "__qualname__", None)  # a partial has none of its own
         self._nursery.start_soon(self._guard, run, args, name=name)
 
     async def _guard(self, run: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]) -> None:

@@ -287,9 +287,7 @@ async def test_headers_are_shown_without_secrets(client: HttpClient, site: Site)
     async def echo(exchange: HttpExchange) -> None:
         shown = [("X-Seen", exchange.request.headers["authorization"]), ("Retry-After", "3")]
         hidden = [("Set-Cookie", "a=s3cret-cookie"), ("Mcp-Session-Id", "s3cret-session")]
-        await exchange.respond(
-            503, [*shown, *hidden, ("Location", "//me:s3cret@a.test/x?s3cret#s3cret")]
-        )
+        await exchange.respond(503, [*shown, *hidden, ("Location", "//me:s3cret@a.test/x?s3cret#s3cret")])
 
     site.handler = echo
     async with await send(client, {"authorization": "Bearer s3cret-token"}) as response:

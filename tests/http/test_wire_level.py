@@ -119,7 +119,10 @@ BAD: dict[str, tuple[Callable[[Any], bytes | None], type[Exception]]] = {
         lambda id: http(b"zz\r\n{}\r\n", "transfer-encoding: chunked"),
         trio_mcp.ProtocolError,
     ),
-    "broken gzip": (lambda id: http(b"not gzip", "content-encoding: gzip"), trio_mcp.ProtocolError),
+    "broken gzip": (
+        lambda id: http(b"not gzip", "content-encoding: gzip", "connection: close"),
+        trio_mcp.ProtocolError,
+    ),
     "two lengths": (
         lambda id: http(answer(DONE, id), "content-length: 5", "content-length: 6"),
         trio_mcp.ProtocolError,

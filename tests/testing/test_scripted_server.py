@@ -584,7 +584,7 @@ async def test_what_a_handler_raises_comes_out_of_the_block_as_it_is() -> None:
     assert caught.value is failure
     assert caught.value.__context__ is cause
     (note,) = failure.__notes__
-    assert note.startswith("also failed: ConnectionLost(")
+    assert note.startswith("also failed: HTTPStatusError(")
 
 
 async def test_a_handler_that_fails_ends_what_the_body_does_elsewhere() -> None:
@@ -656,7 +656,7 @@ async def test_every_call_is_remembered(serve: Serve, autojump_clock: trio.testi
     assert call.message == {**request(call.id, "tools/call"), "params": call.params}
     assert call.progress_token is not None
     assert call.params["_meta"] == {"progressToken": call.progress_token}
-    assert repr(call).startswith("Call(verb='POST', headers={")
+    assert repr(call).startswith("Call(verb='POST', target='/mcp', message={")
     assert repr(call).endswith("time=5.0, sent=True)")
     (delete,) = server.all("DELETE")
     assert (delete.verb, delete.message) == ("DELETE", None)

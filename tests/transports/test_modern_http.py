@@ -419,9 +419,10 @@ async def test_a_redirect_that_keeps_method_and_origin_is_followed(server: Scrip
     server.on["tools/call"] = lambda seen: (
         seen.result(DONE)
         if len(server.all("tools/call")) > 1
-        else seen.reply(status=307, headers={"location": "/other"})
+        else seen.reply(status=307, headers={"location": "/mcp?moved=1"})
     )
     assert await call(server) == "done"
+    assert [seen.target for seen in server.all("tools/call")] == ["/mcp", "/mcp?moved=1"]
 
 
 @pytest.mark.parametrize(

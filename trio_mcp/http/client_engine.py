@@ -138,7 +138,7 @@ class _TidyStream(httpx2.AsyncByteStream):
             while not self._ended and steps < _MAX_STEPS:
                 steps += 1
                 await anext(self)
-            if isinstance(self._pieces, AsyncGenerator):
+            if isinstance(self._pieces, AsyncGenerator):  # pragma: no branch - others have nothing to close
                 await self._pieces.aclose()
         with trio.CancelScope(shield=True) as scope, suppress(Exception):
             scope.cancel(reason="the exchange was left half-way")

@@ -68,12 +68,12 @@ class Exchange:
         """Whether no byte of the response has come."""
         return not self._parser.started
 
-    async def open(self, request: bytes, timeout: float, silence: float) -> None:
+    async def open(self, request: bytes, send_timeout: float, silence: float) -> None:
         """Send `request`, and wait for the headers of its response.
 
         Args:
             request: all of it.
-            timeout: seconds in which the server takes nothing of it, where it is large.
+            send_timeout: seconds in which the server takes nothing of it, where it is large.
             silence: seconds in which nothing comes, once it is sent.
 
         Raises:
@@ -92,13 +92,13 @@ class Exchange:
                 scope.deadline = float("inf")
                 async with open_flat_nursery() as nursery:
                     # A server may refuse a large request before it has read it.
-                    nursery.start_soon(self._send_in_pieces, request, timeout, scope)
+                    nursery.start_soon(self._send_in_pieces, request, send_timeout, scope)
                     while not parser.status:
                         await self._read()
                     if parser.status >= 300:
                         nursery.cancel_scope.cancel(reason="the server answered before it had read all")
         if scope.cancelled_caught:
-            raise no_answer(silence, timeout)
+            raise no_answer(silence, send_timeout)
         if parser.ended:
             await self._end()
 
@@ -108,10 +108,10 @@ class Exchange:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._broken = exc  # there may be an answer all the same, such as 413
 
-    async def _send_in_pieces(self, request: bytes, timeout: float, scope: trio.CancelScope) -> None:
+    async def _send_in_pieces(self, request: bytes, send_timeout: float, scope: trio.CancelScope) -> None:
         rest = memoryview(request)
         while rest and self._broken is None:
-            with deadline(timeout, partial(_not_taken, timeout)):
+            with deadline(send_timeout, partial(_not_taken, send_timeout)):
                 await self._send(rest[:_AT_ONCE])
             rest = rest[_AT_ONCE:]
         self.sent = self._broken is None

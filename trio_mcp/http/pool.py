@@ -103,19 +103,17 @@ class Pool:
             exchange = Exchange(stream, method, partial(self._give_back, origin))
             try:
                 await exchange.open(request, send_timeout, silence)
-            except BaseException as exc:
+            except ConnectionLost as exc:
+                await exchange.close()  # noqa: ASYNC120 - shielded, and never waits
+                harmless = repeatable or not exchange.sent
+                if not (reused and exchange.unanswered and harmless) or isinstance(exc, Stalled):
+                    raise
+                stream = None
+            except BaseException:
                 await exchange.close()  # noqa: ASYNC102 - shielded, and never waits
-                if (
-                    reused
-                    and isinstance(exc, ConnectionLost)
-                    and not isinstance(exc, Stalled)
-                    and exchange.unanswered
-                    and (repeatable or not exchange.sent)
-                ):
-                    stream = None
-                    continue
                 raise
-            return exchange
+            else:
+                return exchange
 
     async def aclose(self) -> None:
         """Close what is idle; what is in use is closed when it comes back."""
@@ -151,8 +149,8 @@ class Pool:
         while now - connections[0].since > self._idle_seconds or len(connections) > self._max_idle:
             await close_at_once(connections.pop(0).stream)
 
-    async def _dial(self, origin: Origin, timeout: float) -> trio.abc.Stream:
-        with deadline(timeout, lambda: ConnectTimeout(f"no connection within {timeout:g} s (timeout=)")):
+    async def _dial(self, origin: Origin, seconds: float) -> trio.abc.Stream:
+        with deadline(seconds, lambda: ConnectTimeout(f"no connection within {seconds:g} s (timeout=)")):
             try:
                 return await dial(
                     self._network, origin.host, origin.port, self._tls() if origin.tls else None

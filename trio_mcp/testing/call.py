@@ -15,7 +15,7 @@ from . import messages
 from .http_server import HttpExchange
 from .messages import Json
 
-__all__ = ["CUT", "HANG", "RESET", "Answer", "Call", "Handler", "Piece", "Reply"]
+__all__ = ["CUT", "HANG", "RESET", "Answer", "Call", "Handler", "Piece", "Reply", "check_answer"]
 
 
 class End(Enum):
@@ -63,6 +63,7 @@ class Call:
 
     Attributes:
         verb: the HTTP method.
+        target: path and query.
         headers: names in lower case.
         message: the JSON-RPC message; None if there is no body.
         time: when it came, on Trio's clock.
@@ -70,7 +71,8 @@ class Call:
     """
 
     verb: str
-    headers: Mapping[str, str]
+    target: str
+    headers: Mapping[str, str] = field(repr=False)
     message: Any
     time: float
     _exchange: HttpExchange = field(repr=False)
@@ -86,9 +88,14 @@ class Call:
         return self.verb if self.message is None else str(self.message.get("method", "answer"))
 
     @property
+    def is_request(self) -> bool:
+        """Whether it is a JSON-RPC request, which wants an answer."""
+        return self.message is not None and "method" in self.message and "id" in self.message
+
+    @property
     def id(self) -> Any:
-        """The JSON-RPC id."""
-        return self.message["id"]
+        """The JSON-RPC id; None if there is none."""
+        return (self.message or {}).get("id")
 
     @property
     def params(self) -> Json:
@@ -116,7 +123,17 @@ class Call:
         type: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Any HTTP response."""
+        """Any HTTP response.
+
+        Raises:
+            TypeError: a piece is no `Piece`.
+        """
+        for piece in pieces:
+            if not isinstance(piece, bytes | str | dict | int | float | End):
+                raise TypeError(
+                    f"{piece!r} is no piece of a response: "
+                    "bytes, text, a message (a dict), seconds, HANG, CUT or RESET"
+                )
         content_type = {} if type is None else {"content-type": type}
         return Reply(status, {**content_type, **(headers or {})}, pieces)
 
@@ -135,6 +152,17 @@ class Call:
     def error(self, code: int, message: str = "no", status: int = 200, data: object = None) -> Reply:
         """A JSON-RPC error, as a JSON body."""
         return self.json(messages.error(self.id, code, message, data), status=status)
+
+    def input_required(self, questions: Json, state: str | None = None) -> Reply:
+        """A modern server's questions (26/basic/patterns/mrtr): a call with the answers follows.
+
+        Args:
+            questions: by key, such as `{"name": {"method": "elicitation/create", "params": {…}}}`. The
+                answers come by the same keys in `params["inputResponses"]`.
+            state: what is to come back as `params["requestState"]`.
+        """
+        opaque = {} if state is None else {"requestState": state}
+        return self.result({"resultType": "input_required", "inputRequests": questions, **opaque})
 
     def sse(self, *pieces: Piece) -> Reply:
         """An event stream; `call.sse(call.progress(1), 30, call.response(result))` answers after 30 s."""
@@ -167,21 +195,36 @@ class Call:
         """Ask the client over this call's stream, and wait for its answer (legacy versions).
 
         Returns the answer's message, with its `result` or its `error`.
+
+        Raises:
+            RuntimeError: the server is a modern one; see `input_required`.
+            trio.BrokenResourceError: the client left before it answered.
         """
         return await self._ask(self, method, params)
 
     def answer(self, answer: Answer) -> None:
-        """Answer a call that was taken from `ScriptedServer.calls`."""
+        """Answer a call that was taken from `ScriptedServer.calls`.
+
+        Raises:
+            RuntimeError: it has been answered.
+            TypeError: that is no answer.
+        """
+        if self._answered.is_set() or self.sent:
+            raise RuntimeError(f"{self.method} has been answered already")
+        check_answer(self, answer)
         self._answer = answer
         self._answered.set()
 
-    async def wait_answered(self) -> Answer:
-        """What `answer` is told."""
+    async def _wait_answered(self) -> Answer:
         await self._answered.wait()
         return self._answer
 
-    async def finish(self, answer: Answer) -> None:
-        """Send `answer` as the end of the response: it is what the server does with a handler's answer."""
+    async def _finish(self, answer: Answer) -> None:
+        """Send `answer` as the end of the response."""
+        if isinstance(answer, Reply) and self._exchange.started and answer.status != 200:
+            raise RuntimeError(
+                f"{self.method} cannot be answered by {answer.status}: its stream has begun with 200"
+            )
         if isinstance(answer, Reply):
             if not self._exchange.started and all(isinstance(piece, bytes | str) for piece in answer.pieces):
                 # Nothing to wait for: with its length, and in one write.
@@ -207,7 +250,7 @@ class Call:
             if self._exchange.started:
                 await self._exchange.finish(messages.event(message))
             else:
-                await self.finish(self.json(message))
+                await self._finish(self.json(message))
         self.sent = True
 
     async def _begin(self, reply: Reply) -> None:
@@ -230,6 +273,21 @@ class Call:
                 case _:
                     await self._exchange.send(_encoded(piece))
         return True
+
+
+def check_answer(call: Call, answer: object) -> None:
+    """Make sure that `answer` answers `call`.
+
+    Raises:
+        TypeError: it is nothing that can be sent; perhaps a handler has forgotten to return.
+    """
+    if not isinstance(answer, Reply | dict | MCPError | None):
+        raise TypeError(
+            f"{call.method} was answered by {answer!r:.100}: "
+            "a dict (a result), a Reply of the call's methods or an MCPError is expected"
+        )
+    if answer is None and call.is_request and not call._exchange.started:
+        raise TypeError(f"{call.method} was answered by None: does its handler return something?")
 
 
 def _encoded(piece: bytes | str | Json) -> bytes:

@@ -86,10 +86,12 @@ class Pipe:
         self._allowance: float = inf
         self._on_spent: Callable[[], None] | None = None
         self.arrived: deque[bytes | memoryview] = deque()
-        self.unread = 0
-        self.eof = self.closed = self.broken = False
-        self.readers = trio.lowlevel.ParkingLot()
-        self.writers = trio.lowlevel.ParkingLot()
+        self.unread: int = 0
+        self.eof: bool = False
+        self.closed: bool = False
+        self.broken: bool = False
+        self.readers: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
+        self.writers: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
 
     @property
     def room(self) -> int:

@@ -207,7 +207,7 @@ class Connection:
         self.number: Final = number
         self.host: Final = host
         self.port: Final = port
-        self.dropped = False
+        self.dropped: bool = False
         self._drop_asked_for = False
         self._conditions = conditions
         self._rng = rng

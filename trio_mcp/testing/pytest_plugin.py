@@ -15,9 +15,11 @@ What it imports of trio_mcp, it imports when a fixture is used.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
+
+_PATIENCE: Final = 365 * 24 * 3600.0
 
 if TYPE_CHECKING:
     import trio
@@ -95,6 +97,13 @@ def mcp_server(mcp_network: MemoryNetwork, nursery: trio.Nursery) -> ScriptedSer
 
     if not isinstance(trio.lowlevel.current_clock(), MockClock):
         raise RuntimeError("mcp_server is for virtual time: let the test take autojump_clock, too")
+
+    async def watch() -> None:
+        # When nothing else can happen, the clock jumps here.
+        await trio.sleep(_PATIENCE)
+        raise trio.TooSlowError("nothing happens any more in this test: is it a deadlock?")
+
     server = ScriptedServer(network=mcp_network)
     nursery.start_soon(server.run)
+    nursery.start_soon(watch)
     return server

@@ -17,7 +17,7 @@ import itertools
 import json
 import random
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self, final
@@ -35,7 +35,7 @@ from ..opening import HttpOptions
 from ..protocol.versions import is_modern
 from ..protocol.wire import METHOD_NOT_FOUND
 from ..supervision import open_flat_nursery
-from .call import HANG, Answer, Call, Handler, Reply
+from .call import HANG, Answer, Call, Handler, check_answer
 from .http_server import HttpExchange, serve_http
 from .memory_link import Link
 from .memory_network import MemoryNetwork
@@ -64,7 +64,8 @@ class ScriptedServer:
         on: how calls are answered, by method; what is not a request, under "GET", "DELETE" and "answer". A
             request without an entry is answered by "method not found", all else by 202.
         seen: every call that came, in order.
-        session_id: the current session.
+        session_id: the current session. Those that `restart` has ended are answered by 404; others are for
+            handlers to refuse.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class ScriptedServer:
             "DELETE": lambda call: call.reply(),
         }
         address = urlsplit(url)
+        self._path = address.path or "/"
         self._host = address.hostname or ""
         self._port = address.port or (443 if address.scheme == "https" else 80)
         self._tls = tls
@@ -101,6 +103,8 @@ class ScriptedServer:
         self._ids = itertools.count(1)
         self._sessions = itertools.count(2)
         self._block: AbstractAsyncContextManager[None] | None = None
+        self._begun = False
+        self._failure: Exception | None = None  # the first of a handler
         self._listener = self.network.listen(self._host, self._port)
 
     def __repr__(self) -> str:
@@ -121,30 +125,38 @@ class ScriptedServer:
 
     @asynccontextmanager
     async def _lifetime(self) -> AsyncGenerator[None]:
-        body: BaseException | None = None
-        try:
-            async with open_flat_nursery() as nursery:
-                nursery.start_soon(self.run)
-                try:
-                    yield
-                except (KeyboardInterrupt, SystemExit, trio.Cancelled):
-                    raise
-                except BaseException as exc:
-                    body = exc  # should a handler have failed, then most likely because of that
-                finally:
-                    nursery.cancel_scope.cancel(reason="the server's block has ended")
-        except BaseException as failure:
+        async with open_flat_nursery() as nursery:
+            nursery.start_soon(self.run)
+            body: Exception | None = None
+            try:
+                yield
+            except Exception as exc:
+                body = exc
+            finally:
+                nursery.cancel_scope.cancel(reason="the server's block has ended")
             if body is not None:
-                failure.add_note(f"also failed: {body!r}")
-            raise
-        if body is not None:
-            raise body
+                # If a handler has failed, then the body most likely because of that.
+                chosen = self._failure or body
+                if chosen is not body:
+                    chosen.add_note(f"also failed: {body!r}")
+                context = chosen.__context__
+                try:
+                    raise chosen
+                finally:
+                    chosen.__context__ = context  # and not what is being handled further out
+                    del body, chosen, context
 
     async def run(self) -> None:
         """Serve until cancelled: a task for a nursery, instead of the block.
 
         Connections that come before it runs wait for it. What a handler raises comes out of here.
+
+        Raises:
+            RuntimeError: it runs already, or has run.
         """
+        if self._begun:
+            raise RuntimeError(f"{self!r} runs already, or has run: make one for each block")
+        self._begun = True
         async with open_flat_nursery() as nursery, self._listener:
             while True:
                 stream = await self._listener.accept()
@@ -160,10 +172,11 @@ class ScriptedServer:
         secured = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         try:
             await secured.do_handshake()
-        except BaseException as exc:
+        except trio.BrokenResourceError:
+            await close_at_once(stream)
+            return  # the client does not trust us, or left
+        except BaseException:
             await close_at_once(stream)  # noqa: ASYNC102 - shielded, and never waits
-            if isinstance(exc, trio.BrokenResourceError):
-                return  # the client does not trust us, or left
             raise
         await serve_http(secured, handle, cancel_on_disconnect=True)
 
@@ -199,7 +212,7 @@ class ScriptedServer:
 
         async def hand_over(call: Call) -> Answer:
             await send.send(call)
-            return await call.wait_answered()
+            return await call._wait_answered()
 
         self.on[method] = hand_over
         return receive
@@ -232,8 +245,10 @@ class ScriptedServer:
         self.link.reset()
         if downtime:
             self.link.refuse()
-            await trio.sleep(downtime)
-            self.link.heal()
+            try:
+                await trio.sleep(downtime)
+            finally:
+                self.link.refusing = False
         await trio.lowlevel.checkpoint()
 
     # What it does
@@ -243,6 +258,7 @@ class ScriptedServer:
         message = json.loads(incoming.body) if incoming.body else None
         call = Call(
             incoming.method,
+            incoming.target,
             incoming.headers,
             message,
             trio.current_time(),
@@ -251,9 +267,24 @@ class ScriptedServer:
             self._ask,
         )
         self.seen.append(call)
-        await call.finish(await self._answer(call))
+        try:
+            answer = await self._answer(call)
+            check_answer(call, answer)
+            await call._finish(answer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise  # most likely the client has left
+        except Exception as exc:
+            self._failure = self._failure or exc
+            if not exchange.ended.is_set() and not exchange.started:
+                # So that what the client says of it names the cause, too.
+                text = f"the handler of {call.method} raised {exc!r}"
+                with trio.move_on_after(1, shield=True):
+                    await exchange.respond(500, [("content-type", "text/plain")], text.encode())
+            raise
 
     async def _answer(self, call: Call) -> Answer:
+        if urlsplit(call.target).path != self._path:
+            return call.reply(status=404)
         if call.headers.get("mcp-session-id") in self._expired:
             return call.reply(status=404)
         handler = self.on.get(call.method)
@@ -261,11 +292,10 @@ class ScriptedServer:
             self._answers[call.id] = call.message
             asked.set()
         if handler is None:
-            is_request = call.message is not None and "method" in call.message and "id" in call.message
-            return MCPError(METHOD_NOT_FOUND, f"no method {call.method}") if is_request else None
+            return MCPError(METHOD_NOT_FOUND, f"no method {call.method}") if call.is_request else None
         try:
             answer = handler(call)
-            return answer if isinstance(answer, Reply | dict | MCPError | None) else await answer
+            return await answer if isinstance(answer, Awaitable) else answer
         except MCPError as exc:
             return exc
 
@@ -276,11 +306,21 @@ class ScriptedServer:
         return streams[-1]
 
     async def _ask(self, call: Call, method: str, params: Json | None) -> Json:
+        if is_modern(self.version):
+            raise RuntimeError(
+                f"a server of {self.version} has no way to ask: return call.input_required(...) and read "
+                "the answers in the params of the call that follows"
+            )
         id = f"ask-{next(self._ids)}"
         asked = self._asked[id] = trio.Event()
         try:
             await call.send(request(id, method, params))
-            await asked.wait()
+            async with open_flat_nursery() as nursery:
+                nursery.start_soon(_cancel_when, call.closed, nursery.cancel_scope)
+                await asked.wait()
+                nursery.cancel_scope.cancel(reason="the client has answered")
+            if id not in self._answers:
+                raise trio.BrokenResourceError(f"the client left before it answered {method}")
             return self._answers.pop(id)
         finally:
             del self._asked[id]
@@ -309,3 +349,8 @@ class ScriptedServer:
             },
             headers=headers,
         )
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel(reason="the client has left")
