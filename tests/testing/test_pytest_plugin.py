@@ -89,3 +89,15 @@ def test_pytest_trio_is_needed_only_where_a_fixture_is_used(pytester: pytest.Pyt
     pytester.makeini("[pytest]\n")
     pytester.makepyfile("def test_it(): pass")
     pytester.runpytest_subprocess("-p", "no:trio").assert_outcomes(passed=1)
+
+
+def test_a_test_that_waits_for_what_never_comes_fails_at_once(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        async def test_it(mcp_server, autojump_clock):
+            await mcp_server.calls("tools/cal").receive()
+        """
+    )
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*is it a deadlock?*"])
