@@ -134,7 +134,7 @@ class ScriptedServer:
                 body = exc
             finally:
                 nursery.cancel_scope.cancel(reason="the server's block has ended")
-            if body is not None:
+            if body is not None:  # pragma: no branch - the other way leads through the nursery's end
                 # If a handler has failed, then the body most likely because of that.
                 chosen = self._failure or body
                 if chosen is not body:
