@@ -331,3 +331,9 @@ async def test_faults_are_drawn_from_the_generator(autojump_clock: MockClock) ->
     assert set(first) == {".", "x", "r"}
     assert await faults(1) == first
     assert await faults(2) != first
+
+
+def test_a_setting_that_there_is_not_is_an_error() -> None:
+    link = MemoryNetwork().link("server.test")
+    with pytest.raises(AttributeError, match="latenci"):
+        link.latenci = 5

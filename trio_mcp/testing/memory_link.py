@@ -13,7 +13,7 @@ __all__ = ["Link", "Links"]
 
 
 @final
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, slots=True)
 class Link(Conditions):
     """The way to some connections: to all, to those of one host, or to those of one port of a host.
 

@@ -22,7 +22,7 @@ _RATES: Final = {"refuse_rate", "reset_rate"}
 _POSITIVE: Final = {"bandwidth", "window"}
 
 
-@dataclass
+@dataclass(slots=True)  # so that a setting whose name is misspelt is an error
 class Conditions:
     """What a link does to each of its connections. Changed, it is so for what is sent from then on.
 
@@ -30,7 +30,8 @@ class Conditions:
         latency: seconds that a byte is under way. Connecting takes two of these.
         jitter: seconds that come on top of the latency at most, drawn for each piece that is sent. Bytes of
             one connection never overtake each other.
-        bandwidth: bytes per second of each connection in each direction; None is no limit.
+        bandwidth: bytes per second of each connection in each direction; None is no limit. What is sent at
+            once arrives as a whole, when its last byte does.
         window: bytes that may be unread by the peer, in flight or arrived. A sender waits while there are
             more. When the peer reads, the sender knows it at once.
         refuse_rate: the chance, 0 to 1, that a connection is refused.
@@ -50,7 +51,7 @@ class Conditions:
                 raise ValueError(f"{name} must be more than 0, not {value}")
             if value < 0 or (name in _RATES and value > 1):
                 raise ValueError(f"{name} must be {'0 to 1' if name in _RATES else '0 or more'}, not {value}")
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
 
 
 class End(enum.Enum):
