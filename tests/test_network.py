@@ -170,7 +170,7 @@ async def test_tls_that_cannot_even_begin_closes_the_stream(
     memory = MemoryNetwork()
     network = Keeping(memory)
     async with memory.listen(host, 443):
-        with pytest.raises(error):
+        with trio.fail_after(20), pytest.raises(error):
             await dial(network, host, 443, context)
     await assert_closed(network)
 

@@ -111,6 +111,28 @@ async def test_any_other_redirect_is_an_error_that_tells_where_to(
     assert len(site.requests) == 1
 
 
+async def test_the_body_of_a_redirect_is_not_waited_for(
+    client: HttpClient, site: Site, network: MemoryNetwork, autojump_clock: trio.testing.MockClock
+) -> None:
+    left = trio.Event()
+
+    async def endless(exchange: HttpExchange) -> None:
+        if exchange.request.target != "/mcp":
+            await exchange.respond(200)
+            return
+        try:
+            await exchange.start(307, [("location", "/there")])
+            await trio.sleep_forever()
+        finally:
+            left.set()
+
+    site.handler = endless
+    async with await send(client) as response:
+        assert response.status == 200
+    await trio.testing.wait_all_tasks_blocked()
+    assert (trio.current_time(), left.is_set(), len(network.connections)) == (0, True, 1)
+
+
 async def test_redirects_come_to_an_end(client: HttpClient, site: Site) -> None:
     site.handler = to("/mcp")
     with pytest.raises(HTTPStatusError, match="HTTP 307: more than 5 redirects, the last one to http://ser"):

@@ -298,7 +298,7 @@ async def test_each_timeout_of_the_client_is_kept(
 
     async def took(seconds: float, error: type[Exception], cause: type[Exception], **options: Any) -> None:
         before = trio.current_time()
-        with pytest.raises(error) as caught:
+        with trio.fail_after(100), pytest.raises(error) as caught:
             await client.post(URL, timeout=httpx2.Timeout(1000, **options), content=b"x" * (1 << 17))
         assert type(caught.value) is error
         assert type(caught.value.__cause__) is cause
@@ -311,7 +311,7 @@ async def test_each_timeout_of_the_client_is_kept(
     link.heal()
     site.handler = never
     listener = network.listen("full.test", 80)  # nobody takes anything
-    with pytest.raises(httpx2.ReadTimeout, match="took nothing of the request for 3 s"):
+    with trio.fail_after(100), pytest.raises(httpx2.ReadTimeout, match="took nothing of the request for 3 s"):
         await client.post(
             "http://full.test/", content=b"x" * (1 << 17), timeout=httpx2.Timeout(1000, write=3)
         )
