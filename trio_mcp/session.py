@@ -39,8 +39,11 @@ from .transports.base import Transport
 __all__ = ["Session"]
 
 T = TypeVar("T")
+M = TypeVar("M", Request, Notification)
 logger: Final = logging.getLogger("trio_mcp")
 
+# What a new session is told again.
+_LASTING: Final = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 _SUBJECT: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
@@ -181,23 +184,25 @@ class Session:
         message = Notification(method, params)
         try:
             with self._in_flight.call():
-                await self._with_session(lambda: self.transport.notify(message))
+                await self._with_session(self.transport.notify, message)
         except ConnectorError as exc:
             exc.locate(self._server, method)
             raise
 
     async def _ask(self, method: str, params: JSONObject | None) -> JSONObject:
-        result = await self._ask_once(method, params)
-        if params is None or result.get("resultType") != "input_required" or not self._envelope:
+        request = Request(self._next_id(), method, params)
+        result = (await self._with_session(self.transport.request, request)).result
+        if params is None:
             return result
-        return await self._rounds.run(result, partial(self._ask_once, method), method, params)
+        if method in _LASTING:
+            self._remember(method, params)
+        elif self._envelope and result.get("resultType") == "input_required":
+            return await self._rounds.run(result, partial(self._ask_again, method), method, params)
+        return result
 
-    async def _ask_once(self, method: str, params: JSONObject | None) -> JSONObject:
-        response = await self._with_session(
-            lambda: self.transport.request(Request(self._next_id(), method, params))
-        )
-        self._remember(method, params or {})
-        return response.result
+    async def _ask_again(self, method: str, params: JSONObject) -> JSONObject:
+        request = Request(self._next_id(), method, params)
+        return (await self._with_session(self.transport.request, request)).result
 
     def _remember(self, method: str, params: JSONObject) -> None:
         """Keep what a new session is to be told, should the server end this one."""
@@ -206,18 +211,20 @@ class Session:
                 self._standing["level"] = (method, params)
             case "resources/subscribe":
                 self._standing[f"uri {params.get('uri')}"] = (method, params)
-            case "resources/unsubscribe":
+            case _:
                 self._standing.pop(f"uri {params.get('uri')}", None)
 
-    async def _with_session(self, send: Callable[[], Awaitable[T]]) -> T:
-        """`send()`, and again with a new session if the server has ended the one that there was."""
+    async def _with_session(self, send: Callable[[M], Awaitable[T]], message: M) -> T:
+        """`send(message)`, and again with a new session if the server has ended the one that there was."""
         renewal = None if self._renewal is None else await self._last_renewal(self._renewal)
         try:
-            return await send()
+            return await send(message)
         except SessionExpired:
             # The server refused it unread, so it is safe to send again, once.
             await self._renewed_since(renewal)
-            return await send()
+            if isinstance(message, Request):
+                message.id = self._next_id()
+            return await send(message)
 
     @asynccontextmanager
     async def _progress(self, token: RequestId, callback: ProgressCallback) -> AsyncGenerator[None]:

@@ -12,9 +12,10 @@ import trio.testing
 
 import trio_mcp
 from trio_mcp.errors import ConfigurationError, ConnectError, ConnectionLost, ProtocolError, TransportError
+from trio_mcp.http.connection import Origin
 from trio_mcp.http.exchange import Exchange
 from trio_mcp.http.http11 import encode_request
-from trio_mcp.http.pool import Origin, Pool
+from trio_mcp.http.pool import Pool
 from trio_mcp.http.setup import ssl_context
 from trio_mcp.testing import HttpExchange, MemoryNetwork, ScriptedServer, serve_http
 

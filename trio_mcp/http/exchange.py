@@ -14,10 +14,9 @@ import trio
 
 from ..deadlines import Stalled, deadline
 from ..errors import ConnectionLost
-from ..network import close_at_once
 from ..supervision import open_flat_nursery
+from .connection import Connection
 from .failures import root_cause
-from .http11 import ResponseParser
 
 __all__ = ["Exchange", "no_answer", "silent"]
 
@@ -28,45 +27,39 @@ _AT_ONCE: Final = 1 << 14
 class Exchange:
     """A response whose headers have come, and the rest of it as it comes. Made by `Pool.exchange` only.
 
+    Args:
+        connection: it is this exchange's, until it is given back or closed.
+        method: the request's.
+        give_back: takes the connection, if it can carry another exchange.
+
     Attributes:
+        status: the status code.
+        fields: the headers: names in lower case, the values of repeated ones joined by commas.
+        headers: the headers as they came.
         sent: whether the request has been sent whole.
+        ended: whether the response has come whole, or was let go. The connection may be another's then.
     """
 
+    status: int
+    fields: Mapping[str, str]
+    headers: list[tuple[bytes, bytes]]
+
     def __init__(
-        self, stream: trio.abc.Stream, method: bytes, give_back: Callable[[trio.abc.Stream], Awaitable[None]]
+        self, connection: Connection, method: bytes, give_back: Callable[[Connection], Awaitable[None]]
     ) -> None:
         self.sent: bool = False
-        self._stream = stream
-        self._parser = ResponseParser(method)
+        self.ended: bool = False
+        self._connection = connection
         self._give_back = give_back
         self._silence = 0.0
-        self._held = True
+        self._rest = b""  # of a body that had come whole when the connection was let go
         self._broken: BaseException | None = None
-
-    @property
-    def status(self) -> int:
-        """The status code."""
-        return self._parser.status
-
-    @property
-    def fields(self) -> Mapping[str, str]:
-        """The headers: names in lower case, the values of repeated ones joined by commas."""
-        return self._parser.fields
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers as they came."""
-        return self._parser.headers
-
-    @property
-    def ended(self) -> bool:
-        """Whether the response has come whole, or was let go."""
-        return not self._held
+        connection.parser.begin(method)
 
     @property
     def unanswered(self) -> bool:
-        """Whether no byte of the response has come."""
-        return not self._parser.started
+        """Whether no byte of the response has come; to be asked before the end."""
+        return not self._connection.parser.started
 
     async def open(self, request: bytes, send_timeout: float, silence: float) -> None:
         """Send `request`, and wait for the headers of its response.
@@ -81,7 +74,7 @@ class Exchange:
             ProtocolError: what came is not HTTP.
         """
         self._silence = silence
-        parser = self._parser
+        parser = self._connection.parser
         with trio.move_on_after(silence) as scope:
             if len(request) <= _AT_ONCE:
                 await self._send(request)
@@ -99,12 +92,13 @@ class Exchange:
                         nursery.cancel_scope.cancel(reason="the server answered before it had read all")
         if scope.cancelled_caught:
             raise no_answer(silence, send_timeout)
+        self.status, self.fields, self.headers = parser.status, parser.fields, parser.headers
         if parser.ended:
             await self._end()
 
     async def _send(self, data: bytes | memoryview) -> None:
         try:
-            await self._stream.send_all(data)
+            await self._connection.stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._broken = exc  # there may be an answer all the same, such as 413
 
@@ -124,17 +118,21 @@ class Exchange:
             ConnectionLost: the connection broke, or nothing came for `silence` seconds (`Stalled`).
             ProtocolError: what came is not HTTP.
         """
-        parser = self._parser
+        if self.ended:
+            rest, self._rest = self._rest, b""
+            return rest
+        parser = self._connection.parser
         while not (data := parser.take()) and not parser.ended:
             with deadline(self._silence, partial(silent, self._silence)):
                 await self._read()
-        if parser.ended and self._held:
+        if parser.ended:
             await self._end()
         return data
 
     async def _read(self) -> None:
+        connection = self._connection
         try:
-            self._parser.feed(await self._stream.receive_some())
+            connection.parser.feed(await connection.stream.receive_some())
         except EOFError:
             raise self._hung_up() from self._broken
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -147,17 +145,19 @@ class Exchange:
 
     async def _end(self) -> None:
         """Let go of the connection, which the response has come over whole."""
-        self._held = False
-        if self._parser.reusable and self.sent:
-            await self._give_back(self._stream)
+        self.ended = True
+        parser = self._connection.parser
+        self._rest = parser.take()
+        if parser.reusable and self.sent:
+            await self._give_back(self._connection)
         else:
-            await close_at_once(self._stream)
+            await self._connection.close()
 
     async def close(self) -> None:
         """Let go at once. It never waits; the connection is closed if the response was not at its end."""
-        if self._held:
-            self._held = False
-            await close_at_once(self._stream)
+        if not self.ended:
+            self.ended = True
+            await self._connection.close()
 
 
 def no_answer(silence: float, timeout: float) -> Stalled:

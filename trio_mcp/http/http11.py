@@ -69,15 +69,13 @@ def _request_line(method: bytes, target: bytes) -> bytes:
 
 
 class ResponseParser:
-    """Reads the response to one request.
+    """Reads the responses that one connection brings, each to its request.
 
-        parser = ResponseParser(b"POST")
+        parser = ResponseParser()
+        parser.begin(b"POST")
         while not parser.ended:
             parser.feed(await stream.receive_some())
             body += parser.take()
-
-    Args:
-        method: the request's.
 
     Attributes:
         status: the status code; 0 until the headers have come.
@@ -88,19 +86,28 @@ class ResponseParser:
         reusable: whether the connection can carry a further exchange, once this one has ended.
     """
 
-    def __init__(self, method: bytes) -> None:
+    def __init__(self) -> None:
+        # The two refer to each other; `release` ends that.
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self.begin(b"")
+
+    def begin(self, method: bytes) -> None:
+        """Expect the response to a request of `method`; the one before it has ended, and is reusable."""
         self.status: int = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.fields: dict[str, str] = {}
         self.started: bool = False
         self.ended: bool = False
         self.reusable: bool = True
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._headless_body = method == b"HEAD"
         self._until_close = False
         self._pieces: list[bytes] = []
         self._head_size = 0
         self._idle_size = 0  # bytes that nothing has come of yet
+
+    def release(self) -> None:
+        """Nothing more will be read: let go of the parser, which need not wait for the garbage collector."""
+        self._parser = None
 
     def take(self) -> bytes:
         """What has come of the body since the last time."""
@@ -135,9 +142,7 @@ class ResponseParser:
             if not self.ended:
                 raise ProtocolError(f"the server broke HTTP: {_reason(exc)}") from exc
             # What comes after a response belongs to nobody: the connection goes, the response stays.
-        if self.ended:
-            self._parser = None  # the two refer to each other, and need not wait for the garbage collector
-        elif self._idle_size > MAX_HEAD:
+        if not self.ended and self._idle_size > MAX_HEAD:
             raise _too_large()
 
     # What httptools calls, by these names

@@ -8,36 +8,23 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import trio
 
 from ..deadlines import ConnectTimeout, Stalled, deadline
 from ..errors import ConfigurationError, ConnectError, ConnectionLost, TransportError
-from ..network import Network, close_at_once, dial, is_readable
+from ..network import Network, dial, is_readable
+from .connection import Connection, Origin
 from .exchange import Exchange
 from .failures import root_cause
 
-__all__ = ["Origin", "Pool"]
+__all__ = ["Pool"]
 
 # Servers close idle connections, most after 5 s at the earliest. A request that crosses with that is lost,
 # and a tool call is not sent twice.
 _IDLE_SECONDS: Final = 4.0
 _MAX_IDLE: Final = 100
-
-
-class Origin(NamedTuple):
-    """Where connections lead to: they are shared by all requests to the same one."""
-
-    host: str
-    port: int
-    tls: bool
-
-
-class _Idle(NamedTuple):
-    stream: trio.abc.Stream
-    since: float
 
 
 class Pool:
@@ -62,7 +49,7 @@ class Pool:
         self._tls = tls
         self._idle_seconds = idle_seconds
         self._max_idle = max_idle
-        self._idle: dict[Origin, list[_Idle]] = {}
+        self._idle: dict[Origin, list[Connection]] = {}
         self._closed = False
 
     async def exchange(
@@ -95,20 +82,20 @@ class Pool:
             ConnectionLost: it broke, or somebody was silent for too long (`Stalled`).
             ProtocolError: what came is not HTTP.
         """
-        stream = await self._take_idle(origin)
+        connection = await self._take_idle(origin)
         while True:
-            reused = stream is not None
-            if stream is None:
-                stream = await self._dial(origin, connect_timeout)
-            exchange = Exchange(stream, method, partial(self._give_back, origin))
+            reused = connection is not None
+            if connection is None:
+                connection = Connection(origin, await self._dial(origin, connect_timeout))
+            exchange = Exchange(connection, method, self._give_back)
             try:
                 await exchange.open(request, send_timeout, silence)
             except ConnectionLost as exc:
+                stale = reused and exchange.unanswered and not isinstance(exc, Stalled)
                 await exchange.close()  # noqa: ASYNC120 - shielded, and never waits
-                harmless = repeatable or not exchange.sent
-                if not (reused and exchange.unanswered and harmless) or isinstance(exc, Stalled):
+                if not (stale and (repeatable or not exchange.sent)):
                     raise
-                stream = None
+                connection = None
             except BaseException:
                 await exchange.close()  # noqa: ASYNC102 - shielded, and never waits
                 raise
@@ -120,34 +107,35 @@ class Pool:
         self._closed = True
         for connections in self._idle.values():
             for connection in connections:
-                await close_at_once(connection.stream)
+                await connection.close()
         self._idle.clear()
 
     def __repr__(self) -> str:
         idle = ", ".join(f"{len(each)} idle to {origin.host}" for origin, each in self._idle.items() if each)
         return f"<Pool {'closed' if self._closed else idle or 'empty'}>"
 
-    async def _take_idle(self, origin: Origin) -> trio.abc.Stream | None:
+    async def _take_idle(self, origin: Origin) -> Connection | None:
         """The connection that was in use last, if it is fit for use."""
         connections = self._idle.get(origin)
         while connections:
-            stream, since = connections.pop()
-            if trio.current_time() - since <= self._idle_seconds and not is_readable(stream):
-                return stream
+            connection = connections.pop()
+            age = trio.current_time() - connection.idle_since
+            if age <= self._idle_seconds and not is_readable(connection.stream):
+                return connection
             # Something to read, when nothing was asked for, is nearly always the end.
-            await close_at_once(stream)
+            await connection.close()
         return None
 
-    async def _give_back(self, origin: Origin, stream: trio.abc.Stream) -> None:
+    async def _give_back(self, connection: Connection) -> None:
         if self._closed:
-            await close_at_once(stream)
+            await connection.close()
             return
-        now = trio.current_time()
-        connections = self._idle.setdefault(origin, [])
-        connections.append(_Idle(stream, now))
+        now = connection.idle_since = trio.current_time()
+        connections = self._idle.setdefault(connection.origin, [])
+        connections.append(connection)
         # The oldest come first. They are looked at here too, or they would lie there after a rush.
-        while now - connections[0].since > self._idle_seconds or len(connections) > self._max_idle:
-            await close_at_once(connections.pop(0).stream)
+        while now - connections[0].idle_since > self._idle_seconds or len(connections) > self._max_idle:
+            await connections.pop(0).close()
 
     async def _dial(self, origin: Origin, seconds: float) -> trio.abc.Stream:
         with deadline(seconds, lambda: ConnectTimeout(f"no connection within {seconds:g} s (timeout=)")):

@@ -9,10 +9,11 @@ from typing import Final, NamedTuple
 import httpx2
 
 from ..errors import ConfigurationError
+from .connection import Origin
 from .exchange import Exchange
 from .failures import as_httpx2
 from .http11 import encode_header, encode_request
-from .pool import Origin, Pool
+from .pool import Pool
 
 __all__ = ["REPEATABLE", "Address", "TrioTransport", "address", "as_response"]
 
