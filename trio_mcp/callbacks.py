@@ -102,7 +102,7 @@ ProgressCallback: TypeAlias = Callable[[float, float | None, str | None], Awaita
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callbacks:
-    """The callbacks of one connection, and how far two of them go."""
+    """What a server may ask of the client: callbacks, how far two of them go, the settings of extensions."""
 
     sampling: SamplingCallback | None = None
     elicitation: ElicitationCallback | None = None
@@ -111,6 +111,7 @@ class Callbacks:
     message: MessageHandler | None = None
     sampling_capabilities: types.SamplingCapability | None = None
     elicitation_capabilities: types.ElicitationCapability | None = None
+    extensions: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         for name in ("sampling", "elicitation", "list_roots", "logging", "message"):
@@ -126,6 +127,7 @@ class Callbacks:
             sampling=self._sampling(),
             elicitation=self._elicitation(version),
             roots=self._roots(version),
+            extensions={name: dict(settings) for name, settings in (self.extensions or {}).items()} or None,
         )
 
     def _sampling(self) -> types.SamplingCapability | None:

@@ -10,74 +10,39 @@ All tasks live in the block. What the body raises comes out as it is.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Self
 
 import mcp_types as types
 import trio
 
-from ._version import __version__
-from .callbacks import Callbacks, ProgressCallback, RequestContext
-from .dispatcher import Dispatcher
-from .errors import ConfigurationError, NotConnected, ProtocolError, UnsupportedFeature, UsageError
-from .features.output_schemas import OutputSchemas
+from .callbacks import RequestContext
+from .connection import Connection, Setup, TransportFactory, open_connection
+from .errors import NotConnected, UnsupportedFeature, UsageError
 from .methods import Methods
-from .negotiation import VersionOption, check_version
+from .options import check_roots
 from .protocol.versions import is_modern
-from .session import Session
 from .statistics import Statistics
-from .supervision import Supervisor, open_supervisor
-from .transports.base import Inbox, OneWay, Transport, TransportName
+from .transports.base import TransportName
 
-__all__ = ["Connector", "TransportFactory", "check_seconds", "check_trio"]
-
-T = TypeVar("T")
-
-TransportFactory: TypeAlias = Callable[[Inbox, Supervisor, Statistics], Transport]
+__all__ = ["Connector", "check_trio"]
 
 
 class Connector(Methods):
     """A connection to one MCP server. Its classes, one for each kind of target, are made by `open_connector`.
 
     Args:
-        identifier: what errors and people call the server; without secrets.
-        callbacks: what the server may ask of us.
-        roots: the roots to offer; None for no such thing, unless `callbacks` has one of its own.
-        protocol_version: "auto", or the only version to speak.
-        client_info: who we say we are; None for trio_mcp and its version.
-        connect_timeout: seconds that the handshake may take as a whole.
-        goodbye_timeout: seconds that closing may wait for the server.
-        validate_output: whether structured content is validated against the tool's output schema.
+        setup: what was asked for, checked.
+        roots: the roots to offer; None for none.
     """
 
-    def __init__(
-        self,
-        identifier: str,
-        callbacks: Callbacks,
-        *,
-        roots: Sequence[types.Root] | None,
-        protocol_version: VersionOption,
-        client_info: types.Implementation | None,
-        connect_timeout: float,
-        goodbye_timeout: float,
-        validate_output: bool,
-    ) -> None:
-        self._identifier = identifier
-        self._callbacks = callbacks
+    def __init__(self, setup: Setup, roots: Sequence[types.Root] | None) -> None:
+        self._setup = setup
         self._roots = check_roots(roots or ())
-        self._pinned = check_version(protocol_version)
-        if client_info is not None and not isinstance(client_info, types.Implementation):
-            raise ConfigurationError(
-                f"client_info must be an mcp_types.Implementation, not {type(client_info).__name__}"
-            )
-        self._client_info = client_info or types.Implementation(name="trio_mcp", version=__version__)
-        self._connect_timeout = check_seconds("connect_timeout", connect_timeout)
-        self._goodbye_timeout = check_seconds("goodbye_timeout", goodbye_timeout)
-        self._output_schemas = OutputSchemas() if validate_output else None
         self._statistics = Statistics()
-        self._session: Session | None = None
+        self._connection: Connection | None = None
         self._block: AbstractAsyncContextManager[None] | None = None
         self._opening = trio.CancelScope()
         self._leave = trio.Event()
@@ -116,39 +81,21 @@ class Connector(Methods):
     @asynccontextmanager
     async def _lifetime(self) -> AsyncGenerator[None]:
         self._statistics = statistics = Statistics()
-        transport: Transport  # it needs the dispatcher, and the dispatcher needs it
-
-        def deliver(message: OneWay) -> None:
-            transport.deliver(message)
-
-        async with self._open_transport() as make, open_supervisor(self._goodbye_timeout) as supervisor:
-            dispatcher = Dispatcher(self._callbacks, self, deliver, supervisor, statistics)
-            transport = make(dispatcher, supervisor, statistics)
-            session = Session(
-                transport,
-                dispatcher,
-                supervisor,
-                statistics,
-                client_info=self._client_info,
-                callbacks=self._callbacks,
-                pinned=self._pinned,
-                connect_timeout=self._connect_timeout,
-                server=self._identifier,
-            )
-            supervisor.close = session.close
-            supervisor.drain, supervisor.goodbye = dispatcher.drain, transport.goodbye
+        async with (
+            self._open_transport() as make,
+            open_connection(self._setup, make, self, statistics) as connection,
+        ):
+            with self._opening:
+                await connection.session.open()
+            if self._opening.cancelled_caught:
+                raise NotConnected("the connector was closed while it was being opened").locate(
+                    self.public_identifier
+                )
+            self._connection = connection
             try:
-                with self._opening:
-                    await session.open()
-                if self._opening.cancelled_caught:
-                    raise NotConnected("the connector was closed while it was being opened").locate(
-                        self._identifier
-                    )
-                self._session = session
                 yield
             finally:
-                self._session = None
-                dispatcher.close()
+                self._connection = None
 
     async def run(  # noqa: ASYNC114
         self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED
@@ -169,7 +116,7 @@ class Connector(Methods):
     def _check_not_open(self) -> None:
         if self._block is not None:
             error = UsageError("this connector is open already; make one for each connection")
-            raise error.locate(self._identifier)
+            raise error.locate(self.public_identifier)
 
     async def aclose(self) -> None:
         """End a connection that `connect` or `run` has opened, and wait until it has ended.
@@ -179,8 +126,8 @@ class Connector(Methods):
         """
         check_trio()
         self._leave.set()
-        if self._session is not None:
-            await self._session.close()
+        if self._connection is not None:
+            await self._connection.session.close()
         elif self._block is not None:
             self._opening.cancel(reason="the connector was closed")
         if self._left is not None:
@@ -189,86 +136,56 @@ class Connector(Methods):
 
     def __repr__(self) -> str:
         if not self.is_connected:
-            return f"<{type(self).__name__} {self._identifier} closed>"
-        return f"<{type(self).__name__} {self._identifier} {self.transport} {self.protocol_version}>"
+            return f"<{type(self).__name__} {self.public_identifier} closed>"
+        return f"<{type(self).__name__} {self.public_identifier} {self.transport} {self.protocol_version}>"
 
     # What is known of the connection
 
-    def _live(self) -> Session:
-        if self._session is None:
+    def _live(self) -> Connection:
+        if self._connection is None:
             raise NotConnected("not connected: its block has not begun, or has ended").locate(
-                self._identifier
+                self.public_identifier
             )
-        return self._session
+        return self._connection
 
     @property
     def is_connected(self) -> bool:
         """Whether the handshake has been made and the connection has not been closed."""
-        return self._session is not None and not self._session.closed
+        return self._connection is not None and not self._connection.session.closed
 
     @property
     def public_identifier(self) -> str:
         """What the server is called: its URL without user, password and query."""
-        return self._identifier
+        return self._setup.identifier
 
     @property
     def transport(self) -> TransportName:
         """The transport in use."""
-        return self._live().transport.name
-
-    @property
-    def protocol_version(self) -> str:
-        """The negotiated protocol version, such as "2026-07-28"."""
-        return self._live().negotiated.version
+        return self._live().session.transport.name
 
     @property
     def server_info(self) -> types.Implementation | None:
         """What the server says it is. For display only: nothing may depend on it (26/basic/index)."""
-        return self._live().negotiated.server_info
+        return self._live().session.negotiated.server_info
 
     @property
     def server_capabilities(self) -> types.ServerCapabilities:
         """What the server offers."""
-        return self._live().negotiated.capabilities
+        return self._live().session.negotiated.capabilities
 
     @property
     def instructions(self) -> str | None:
         """How the server wants to be used, for a model's system prompt."""
-        return self._live().negotiated.instructions
+        return self._live().session.negotiated.instructions
 
     @property
     def client_info(self) -> types.Implementation:
         """Who we say we are."""
-        return self._client_info
+        return self._setup.client_info
 
     def statistics(self) -> Statistics:
         """What has been counted since the block was entered: a copy."""
         return self._statistics.copy()
-
-    # Requests
-
-    async def request(
-        self,
-        method: str,
-        params: Mapping[str, Any] | None,
-        result_type: type[T],
-        *,
-        progress_callback: ProgressCallback | None = None,
-        meta: Mapping[str, Any] | None = None,
-    ) -> T:
-        return await self._live().request(method, params, result_type, progress_callback, meta)
-
-    async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
-        await self._live().notify(method, params)
-
-    request.__doc__ = Methods.request.__doc__
-    notify.__doc__ = Methods.notify.__doc__
-
-    def _set_log_level(self, level: types.LoggingLevel) -> None:
-        self._live().log_level = level
-
-    def _located(self, error: ProtocolError, request: str | None = None) -> ProtocolError:
-        return error.locate(self._identifier, request)
 
     # Roots
 
@@ -285,28 +202,14 @@ class Connector(Methods):
         Raises:
             UnsupportedFeature: roots were not declared when connecting: give `roots=`, be it `[]`.
         """
-        if self._callbacks.list_roots is None:
+        if self._setup.callbacks.list_roots is None:
             error = UnsupportedFeature("roots were not declared: open the connector with roots=[]")
-            raise error.locate(self._identifier)
+            raise error.locate(self.public_identifier)
         self._roots = check_roots(roots)
-        if self._session is not None and not is_modern(self.protocol_version):
+        if self._connection is not None and not is_modern(self.protocol_version):
             await self.notify("notifications/roots/list_changed")
         else:
             await trio.lowlevel.checkpoint()
-
-
-def check_roots(roots: Sequence[types.Root]) -> list[types.Root]:
-    """A copy of `roots`.
-
-    Raises:
-        ConfigurationError: it is not a sequence of `mcp_types.Root`.
-    """
-    for root in roots:
-        if not isinstance(root, types.Root):
-            raise ConfigurationError(
-                f'roots must be objects like mcp_types.Root(uri="file:///x"), not {type(root).__name__}'
-            )
-    return list(roots)
 
 
 def check_trio() -> None:
@@ -317,14 +220,3 @@ def check_trio() -> None:
     """
     if not trio.lowlevel.in_trio_task():
         raise UsageError("trio_mcp runs on Trio: start the program with trio.run(main), not with asyncio")
-
-
-def check_seconds(name: str, value: float) -> float:
-    """`value`, if it is a time to wait.
-
-    Raises:
-        ConfigurationError: it is not a number above 0.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ConfigurationError(f"{name} must be a number of seconds above 0, not {value!r}")
-    return float(value)

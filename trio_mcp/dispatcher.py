@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeAlias, get_args
 
 import mcp_types as types
@@ -18,15 +20,30 @@ from .callbacks import Callbacks, Caller, RequestContext, in_callback
 from .errors import MCPError
 from .mailbox import Mailbox
 from .protocol.versions import is_modern
-from .protocol.wire import INTERNAL_ERROR, ErrorResponse, Incoming, Notification, Request, RequestId, Response
+from .protocol.wire import (
+    INTERNAL_ERROR,
+    ErrorResponse,
+    Incoming,
+    JSONObject,
+    Notification,
+    Request,
+    RequestId,
+    Response,
+)
 from .server_requests import ServerRequests
 from .statistics import Statistics
 from .supervision import Supervisor
 from .transports.base import OneWay
 
-__all__ = ["Dispatcher", "Progress"]
+__all__ = ["AroundNotification", "Dispatcher", "NotificationHandler", "Progress", "Watcher"]
 
 Progress: TypeAlias = tuple[float, float | None, str | None]
+NotificationHandler: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Takes the params of an extension's notifications, one after the other."""
+AroundNotification: TypeAlias = Callable[[str, Any, Callable[[Any], Awaitable[None]]], Awaitable[None]]
+"""Has the params of a notification handed on, and does what is to be done around that."""
+Watcher: TypeAlias = Callable[[str, JSONObject], object]
+"""Is told of a notification's method and params by the reader, before any callback: it must not wait."""
 
 logger: Final = logging.getLogger("trio_mcp")
 
@@ -52,6 +69,9 @@ class Dispatcher:
         deliver: sends a message in the background.
         supervisor: where callbacks run.
         statistics: what to count in.
+        requests: answers the server's requests.
+        handlers: for the notifications of extensions, by method.
+        around: what is to be done around handing a notification to its callbacks; None for nothing.
     """
 
     def __init__(
@@ -61,8 +81,11 @@ class Dispatcher:
         deliver: Callable[[OneWay], None],
         supervisor: Supervisor,
         statistics: Statistics,
+        requests: ServerRequests,
+        handlers: Mapping[str, NotificationHandler],
+        around: AroundNotification | None,
     ) -> None:
-        self.requests: ServerRequests = ServerRequests(callbacks)
+        self.requests: ServerRequests = requests
         self.version: str | None = None
         self.caller: Caller = caller
         self._deliver = deliver
@@ -71,10 +94,16 @@ class Dispatcher:
         self._running = trio.Semaphore(_MAX_CALLBACKS)
         self._answering: dict[RequestId, trio.CancelScope] = {}
         self._progress: dict[RequestId, Mailbox[Progress]] = {}
-        self._drained: list[trio.Event] = []
+        self._watchers: dict[str, list[Watcher]] = {}
+        self._mailboxes: list[Mailbox[Any]] = []
         self._closed = False
         self._logs = self._open_mailbox(callbacks.logging)
         self._messages = self._open_mailbox(callbacks.message)
+        self._extra = {method: self._open_mailbox(handler) for method, handler in handlers.items()}
+        self._first: Mailbox[Any] | None = None
+        if around is not None:
+            self._first = Mailbox(_MAILBOX_CAPACITY, self._count_drop)
+            supervisor.callbacks.start_soon(self._first.serve, partial(self._pass_on, around))
 
     # Notifications
 
@@ -82,14 +111,8 @@ class Dispatcher:
         if callback is None:
             return None
         mailbox: Mailbox[Any] = Mailbox(_MAILBOX_CAPACITY, self._count_drop)
-        drained = trio.Event()
-        self._drained.append(drained)
-
-        async def serve() -> None:
-            await mailbox.serve(callback)
-            drained.set()
-
-        self._supervisor.callbacks.start_soon(serve)
+        self._mailboxes.append(mailbox)
+        self._supervisor.callbacks.start_soon(mailbox.serve, callback)
         return mailbox
 
     def _count_drop(self) -> None:
@@ -98,14 +121,34 @@ class Dispatcher:
     def close(self) -> None:
         """Take nothing more from the server."""
         self._closed = True
-        for mailbox in (self._logs, self._messages):
-            if mailbox is not None:
-                mailbox.close()
+        if self._first is not None:
+            self._first.close()
+        else:
+            self._close_mailboxes()
+
+    def _close_mailboxes(self) -> None:
+        for mailbox in self._mailboxes:
+            mailbox.close()
 
     async def drain(self) -> None:
         """After `close`: wait until the callbacks have seen the notifications that had come."""
-        for drained in self._drained:
-            await drained.wait()
+        if self._first is not None:
+            await self._first.drained.wait()
+            self._close_mailboxes()
+        for mailbox in self._mailboxes:
+            await mailbox.drained.wait()
+
+    @contextmanager
+    def watch(self, methods: Iterable[str], watcher: Watcher) -> Generator[None]:
+        """Within the block, tell `watcher` of the notifications of these methods."""
+        methods = tuple(methods)
+        for method in methods:
+            self._watchers.setdefault(method, []).append(watcher)
+        try:
+            yield
+        finally:
+            for method in methods:
+                self._watchers[method].remove(watcher)
 
     def watch_progress(self, token: RequestId) -> Mailbox[Progress]:
         """A mailbox for the progress that the server reports under `token`."""
@@ -121,8 +164,7 @@ class Dispatcher:
         """Let the callbacks catch up: some turns of the scheduler, and none on a callback that sleeps."""
         for _ in range(_MAX_BREATHS):
             await trio.lowlevel.checkpoint()
-            mailboxes = (self._logs, self._messages, *self._progress.values())
-            if not any(mailbox is not None and mailbox.filling for mailbox in mailboxes):
+            if not any(mailbox.filling for mailbox in (*self._mailboxes, *self._progress.values())):
                 break
 
     # Everything that comes in
@@ -155,16 +197,44 @@ class Dispatcher:
                 self._statistics.unknown_messages += 1
             else:
                 mailbox.put(_progress(params))
-            if self._messages is None:
+            if self._messages is None and self._first is None:
                 return
-        kind = _NOTIFICATIONS[message.method]
-        if self._messages is None and self._logs is None:
+        watchers = self._watchers.get(message.method)
+        for watcher in watchers or ():
+            watcher(message.method, params)
+        if message.method in self._extra:
+            entry: Any = params
+        elif message.method in _NOTIFICATIONS or not watchers:
+            kind = _NOTIFICATIONS[message.method]
+            if self._messages is None and self._logs is None and self._first is None:
+                return
+            entry = kind.model_validate({"method": message.method, "params": message.params})
+        else:
             return
-        notification = kind.model_validate({"method": message.method, "params": message.params})
-        if self._logs is not None and isinstance(notification, types.LoggingMessageNotification):
-            self._logs.put(notification.params)
+        if self._first is None:
+            self._hand_on(message.method, entry)
+        else:
+            self._first.put((message.method, entry))
+
+    def _hand_on(self, method: str, entry: Any) -> None:
+        """Queue what a callback is to be given: a typed notification, or the params of an extension's."""
+        extra = self._extra.get(method)
+        if extra is not None:
+            extra.put(entry)
+            return
+        if self._logs is not None and isinstance(entry, types.LoggingMessageNotification):
+            self._logs.put(entry.params)
         if self._messages is not None:
-            self._messages.put(notification)
+            self._messages.put(entry)
+
+    async def _pass_on(self, around: AroundNotification, queued: tuple[str, Any]) -> None:
+        method, entry = queued
+
+        async def hand_on(params: Any) -> None:
+            typed = isinstance(entry, types.Notification)
+            self._hand_on(method, entry.model_copy(update={"params": params}) if typed else params)
+
+        await around(method, entry.params if isinstance(entry, types.Notification) else entry, hand_on)
 
     # Requests
 

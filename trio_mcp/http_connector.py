@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,19 +15,23 @@ import mcp_types as types
 from ._version import __version__
 from .auth import AuthOption, fixed_authorization, resolve_auth
 from .callbacks import (
-    Callbacks,
     ElicitationCallback,
     ListRootsCallback,
     LoggingCallback,
     MessageHandler,
     SamplingCallback,
 )
-from .connector import Connector, TransportFactory, check_seconds
+from .connection import TransportFactory
+from .connector import Connector
 from .errors import ConfigurationError
+from .features.extensions import ExtensionsOption
+from .features.response_cache import CacheOption
 from .http import HttpClient, HttpClientOption, Verify, open_engine
 from .http.setup import check_http_client, check_verify, has_lawful_port
+from .middleware.chain import MiddlewareOption
 from .negotiation import VersionOption
 from .network import Network
+from .options import check_seconds, make_setup
 from .protocol.headers import check_headers
 from .statistics import Statistics
 from .supervision import Supervisor
@@ -55,7 +61,7 @@ class HttpConnector(Connector):
             with every callback.
         logging_callback: awaited with each log message. A modern server is asked for those of level "info"
             and above; see `set_logging_level`.
-        middleware: a chain around every request; not available in this version.
+        middleware: what every request goes through, the first one outermost; see `trio_mcp.middleware`.
         verify: True checks the server's certificate against the system's trust store; a CA file or an
             `ssl.SSLContext` against that; False checks nothing; None is True.
         roots: `file://` roots to offer; see `set_roots`.
@@ -77,6 +83,8 @@ class HttpConnector(Connector):
             requests that offer the model tools.
         elicitation_capabilities: which modes to declare; None for both.
         validate_output: whether structured content is validated against the tool's output schema.
+        extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension` with handlers.
+        cache: whether results are kept for as long as the server says; or a `CacheStore` to keep them in.
         rng: the source of jitter; None for one of its own.
 
     Raises:
@@ -95,7 +103,7 @@ class HttpConnector(Connector):
         elicitation_callback: ElicitationCallback | None = None,
         message_handler: MessageHandler | None = None,
         logging_callback: LoggingCallback | None = None,
-        middleware: Sequence[object] | None = None,
+        middleware: MiddlewareOption | None = None,
         verify: Verify | None = True,
         *,
         roots: Sequence[types.Root] | None = None,
@@ -113,12 +121,12 @@ class HttpConnector(Connector):
         sampling_capabilities: types.SamplingCapability | None = None,
         elicitation_capabilities: types.ElicitationCapability | None = None,
         validate_output: bool = True,
+        extensions: ExtensionsOption | None = None,
+        cache: CacheOption = True,
         rng: random.Random | None = None,
     ) -> None:
         if transport not in ("auto", "streamable-http"):
             raise ConfigurationError(f'transport must be "auto" or "streamable-http", not {transport!r}')
-        if middleware:
-            raise ConfigurationError("middleware is not available in this version")
         for name, number in (("max_message_size", max_message_size), ("max_connections", max_connections)):
             if type(number) is not int or number <= 0:
                 raise ConfigurationError(f"{name} must be an int above 0, not {number!r}")
@@ -132,24 +140,6 @@ class HttpConnector(Connector):
         url = _check_url(base_url)
         if list_roots_callback is None and roots is not None:
             list_roots_callback = self._list_own_roots
-        super().__init__(
-            str(url.copy_with(userinfo=b"", query=None, fragment=None)),
-            Callbacks(
-                sampling=sampling_callback,
-                elicitation=elicitation_callback,
-                list_roots=list_roots_callback,
-                logging=logging_callback,
-                message=message_handler,
-                sampling_capabilities=sampling_capabilities,
-                elicitation_capabilities=elicitation_capabilities,
-            ),
-            roots=roots,
-            protocol_version=protocol_version,
-            client_info=client_info,
-            connect_timeout=connect_timeout,
-            goodbye_timeout=goodbye_timeout,
-            validate_output=validate_output,
-        )
         # Without what authenticates: httpx2 logs each URL.
         self._endpoint = url.copy_with(userinfo=b"")
         self._headers = {"user-agent": f"trio_mcp/{__version__}", **check_headers(headers or {})}
@@ -162,6 +152,26 @@ class HttpConnector(Connector):
             # A header, and no flow to run. Not with the user's client, which may have a flow of its own.
             self._auth = None
             self._headers["authorization"] = fixed
+        setup = make_setup(
+            str(url.copy_with(userinfo=b"", query=None, fragment=None)),
+            self._audience(),
+            sampling_callback=sampling_callback,
+            elicitation_callback=elicitation_callback,
+            message_handler=message_handler,
+            logging_callback=logging_callback,
+            middleware=middleware,
+            list_roots_callback=list_roots_callback,
+            protocol_version=protocol_version,
+            client_info=client_info,
+            connect_timeout=connect_timeout,
+            goodbye_timeout=goodbye_timeout,
+            sampling_capabilities=sampling_capabilities,
+            elicitation_capabilities=elicitation_capabilities,
+            validate_output=validate_output,
+            extensions=extensions,
+            cache=cache,
+        )
+        super().__init__(setup, roots)
         self._verify = verify
         self._http_client = http_client
         self._network = network
@@ -169,6 +179,15 @@ class HttpConnector(Connector):
         self._max_message_size = max_message_size
         self._max_connections = max_connections
         self._rng = rng or random.Random()
+
+    def _audience(self) -> tuple[str, str]:
+        """Which server this is, and whose credentials it is given, as digests."""
+        credentials = [self._headers, self._endpoint.query.decode()]
+        if self._auth is not None or self._http_client is not None:
+            credentials.append(random.SystemRandom().getrandbits(128))  # whose they are cannot be known
+        texts = (str(self._endpoint), json.dumps(credentials, sort_keys=True))
+        server, owner = (hashlib.sha256(text.encode()).hexdigest() for text in texts)
+        return server, owner
 
     @asynccontextmanager
     async def _open_transport(self) -> AsyncGenerator[TransportFactory]:

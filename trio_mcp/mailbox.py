@@ -22,11 +22,15 @@ class Mailbox(Generic[T]):
     Args:
         capacity: entries that may wait.
         on_drop: called for each entry that is forgotten.
+
+    Attributes:
+        drained: set when the mailbox is closed and all that was in it has been handled.
     """
 
     def __init__(self, capacity: int, on_drop: Callable[[], None]) -> None:
         self._send, self._receive = trio.open_memory_channel[T](capacity)
         self._on_drop = on_drop
+        self.drained: trio.Event = trio.Event()
 
     def put(self, entry: T) -> None:
         """Queue `entry`, at once. After `close` it is dropped."""
@@ -58,3 +62,4 @@ class Mailbox(Generic[T]):
                 while self._send.statistics().current_buffer_used:
                     # What has come meanwhile, without a checkpoint for each.
                     await handle(self._receive.receive_nowait())
+        self.drained.set()

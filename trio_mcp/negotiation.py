@@ -7,7 +7,7 @@ connection, is never read as one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
@@ -110,33 +110,34 @@ class Negotiator:
         self._pinned = pinned
         self._patience = patience
 
-    async def negotiate(self) -> Negotiated:
-        """Find the version that both sides speak, and adopt it.
+    async def negotiate(self, headers: Mapping[str, str] | None = None) -> Negotiated:
+        """Find the version that both sides speak, and adopt it; `headers` go with each HTTP request.
 
         Raises:
             VersionMismatch: there is none.
             ConnectorError: the server could not be asked.
         """
         if self._pinned is not None:
-            return await (self._discover(self._pinned) if is_modern(self._pinned) else self.initialize())
+            modern = is_modern(self._pinned)
+            return await (self._discover(self._pinned, headers) if modern else self.initialize(headers))
         try:
-            return await self._discover_or_fall_back()
+            return await self._discover_or_fall_back(headers)
         except _Legacy as verdict:
             reason = verdict.__cause__
         try:
-            return await self.initialize()
+            return await self.initialize(headers)
         except MCPError as exc:
             # Refusing `initialize` by this code is itself a sign of a modern server.
             version = _mutual(_supported(exc), MODERN_VERSIONS)
             if version is None:
                 exc.__cause__ = exc.__cause__ or reason
                 raise
-        return await self._discover(version)
+        return await self._discover(version, headers)
 
-    async def _discover_or_fall_back(self) -> Negotiated:
+    async def _discover_or_fall_back(self, headers: Mapping[str, str] | None) -> Negotiated:
         with trio.move_on_after(self._patience):
             try:
-                return await self._discover(LATEST_MODERN_VERSION)
+                return await self._discover(LATEST_MODERN_VERSION, headers)
             except MCPError as exc:
                 if exc.code not in _MODERN_ERRORS:
                     raise _Legacy from exc
@@ -154,13 +155,14 @@ class Negotiator:
                 ):
                     raise
                 raise _Legacy from exc
-            return await self._discover(version)
+            return await self._discover(version, headers)
         raise _Legacy
 
-    async def _discover(self, version: str) -> Negotiated:
+    async def _discover(self, version: str, headers: Mapping[str, str] | None) -> Negotiated:
         """Ask by the modern way (26/server/discover), and adopt the best version that comes of it."""
         meta = envelope(version, self._client_info, self._callbacks.capabilities(version))
-        response = await self._transport.request(Request(self._next_id(), "server/discover", {"_meta": meta}))
+        request = Request(self._next_id(), "server/discover", {"_meta": meta}, headers)
+        response = await self._transport.request(request)
         try:
             discovered = _parse(types.DiscoverResult, with_lawful_ttl(response.result))
         except ProtocolError as exc:
@@ -178,7 +180,7 @@ class Negotiator:
         self._transport.adopt(agreed)
         return Negotiated(agreed, _server_info(discovered), discovered.capabilities, discovered.instructions)
 
-    async def initialize(self) -> Negotiated:
+    async def initialize(self, headers: Mapping[str, str] | None = None) -> Negotiated:
         """Make the legacy handshake, and adopt the version that the server answers with.
 
         Raises:
@@ -190,7 +192,7 @@ class Negotiator:
             "capabilities": dump(self._callbacks.capabilities(offer)),
             "clientInfo": dump(self._client_info),
         }
-        response = await self._transport.request(Request(self._next_id(), "initialize", params))
+        response = await self._transport.request(Request(self._next_id(), "initialize", params, headers))
         result = _parse(types.InitializeResult, response.result)
         version = result.protocol_version
         if version not in LEGACY_VERSIONS or self._pinned not in (None, version):

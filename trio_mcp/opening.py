@@ -4,58 +4,37 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
 
 import mcp_types as types
 import trio
 from typing_extensions import Unpack
 
 from .auth import AuthOption
-from .callbacks import (
-    ElicitationCallback,
-    ListRootsCallback,
-    LoggingCallback,
-    MessageHandler,
-    SamplingCallback,
-)
 from .connector import Connector, check_trio
 from .errors import ConfigurationError
 from .http import HttpClientOption, Verify
 from .http_connector import HttpConnector, HttpTransportOption
-from .negotiation import VersionOption
 from .network import Network
+from .options import CommonOptions
 
 __all__ = ["HttpOptions", "connect", "open_connector"]
 
 
-class HttpOptions(TypedDict, total=False):
+class HttpOptions(CommonOptions, total=False):
     """The options of an `http(s)://` target; what they mean stands at `HttpConnector`."""
 
     headers: Mapping[str, str] | None
     timeout: float
     sse_read_timeout: float
     auth: AuthOption
-    sampling_callback: SamplingCallback | None
-    elicitation_callback: ElicitationCallback | None
-    message_handler: MessageHandler | None
-    logging_callback: LoggingCallback | None
-    middleware: Sequence[object] | None
     verify: Verify | None
     roots: Sequence[types.Root] | None
-    list_roots_callback: ListRootsCallback | None
     transport: HttpTransportOption
-    protocol_version: VersionOption
-    client_info: types.Implementation | None
     http_client: HttpClientOption
     network: Network | None
     proxy: str | None
     max_message_size: int
     max_connections: int
-    connect_timeout: float
-    goodbye_timeout: float
-    sampling_capabilities: types.SamplingCapability | None
-    elicitation_capabilities: types.ElicitationCapability | None
-    validate_output: bool
     rng: random.Random | None
 
 

@@ -7,7 +7,8 @@ requests of a modern one (26/basic/patterns/mrtr). Both are answered here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
 
 import mcp_types as types
 from pydantic import BaseModel, ValidationError
@@ -18,9 +19,17 @@ from .protocol.envelope import dump
 from .protocol.validation import first_error
 from .protocol.wire import INVALID_PARAMS, METHOD_NOT_FOUND, JSONObject
 
-__all__ = ["ServerRequests"]
+__all__ = ["AroundServerRequest", "RequestHandler", "ServerRequests"]
 
 P = TypeVar("P", bound=BaseModel)
+
+Answer: TypeAlias = types.Result | types.ErrorData
+AroundServerRequest: TypeAlias = Callable[[str, Any, Callable[[Any], Awaitable[Any]]], Awaitable[Any]]
+"""Has a request's params answered, and does what is to be done around that."""
+RequestHandler: TypeAlias = Callable[
+    [RequestContext, Mapping[str, Any]], Awaitable[Mapping[str, Any] | BaseModel]
+]
+"""Answers the requests of an extension: takes their params, gives the result."""
 
 _SAMPLED: Final = (types.CreateMessageResult, types.CreateMessageResultWithTools)
 
@@ -28,13 +37,25 @@ _SAMPLED: Final = (types.CreateMessageResult, types.CreateMessageResultWithTools
 class ServerRequests:
     """Answers the server's requests through the user's callbacks.
 
+    Args:
+        callbacks: the user's.
+        handlers: for the requests of extensions, by method.
+        around: what is to be done around each answer.
+
     Attributes:
         declared: what the server was told that it may ask for; it gets nothing beyond that.
     """
 
-    def __init__(self, callbacks: Callbacks) -> None:
+    def __init__(
+        self,
+        callbacks: Callbacks,
+        handlers: Mapping[str, RequestHandler],
+        around: AroundServerRequest | None,
+    ) -> None:
         self.declared: types.ClientCapabilities = types.ClientCapabilities()
         self._callbacks = callbacks
+        self._handlers = handlers
+        self._around = around or _directly
         self._answers: Mapping[str, Callable[[RequestContext, JSONObject], Awaitable[JSONObject]]] = {
             "sampling/createMessage": self._sample,
             "elicitation/create": self._elicit,
@@ -49,9 +70,11 @@ class ServerRequests:
             Exception: whatever else the callback raised.
         """
         answer = self._answers.get(method)
-        if answer is None:
+        if answer is None and method not in self._handlers:
             raise MCPError(METHOD_NOT_FOUND, f"this client has no method {method!r}")
         try:
+            if answer is None:
+                return await self._handle(method, context, params or {})
             return await answer(context, params or {})
         except Exception as exc:
             # The SDK's own exception, raised by a callback that was written for it, means ours.
@@ -68,7 +91,8 @@ class ServerRequests:
         if (params.tools or params.tool_choice) and declared.tools is None:
             raise MCPError(INVALID_PARAMS, "this client has not declared sampling.tools")
         _check_tool_messages(params.messages)
-        return _result(await callback(context, params), _SAMPLED, "sampling_callback")
+        answer = await self._around("sampling/createMessage", params, partial(callback, context))
+        return _result(answer, _SAMPLED, "sampling_callback")
 
     async def _elicit(self, context: RequestContext, raw: JSONObject) -> JSONObject:
         callback, declared = self._callbacks.elicitation, self.declared.elicitation
@@ -86,7 +110,7 @@ class ServerRequests:
         modes = {"form": declared.form or declared.url is None, "url": declared.url}
         if not modes[params.mode]:
             raise MCPError(INVALID_PARAMS, f"this client has not declared elicitation by {params.mode}")
-        answer = await callback(context, params)
+        answer = await self._around("elicitation/create", params, partial(callback, context))
         if isinstance(answer, types.ElicitResult):
             answer = _complete(answer, params)
         return _result(answer, (types.ElicitResult,), "elicitation_callback")
@@ -95,7 +119,22 @@ class ServerRequests:
         callback = self._callbacks.list_roots
         if callback is None or self.declared.roots is None:
             raise MCPError(METHOD_NOT_FOUND, "this client has no roots")
-        return _result(await callback(context), (types.ListRootsResult,), "list_roots_callback")
+        answer = await self._around("roots/list", None, lambda _: callback(context))
+        return _result(answer, (types.ListRootsResult,), "list_roots_callback")
+
+    async def _handle(self, method: str, context: RequestContext, raw: JSONObject) -> JSONObject:
+        answer = await self._around(method, raw, partial(self._handlers[method], context))
+        if isinstance(answer, BaseModel):
+            answer = dump(answer)
+        if not isinstance(answer, Mapping):
+            raise UsageError(
+                f"the handler of {method} returned {type(answer).__name__}, not a mapping or a model"
+            )
+        return answer
+
+
+async def _directly(method: str, params: Any, answer: Callable[[Any], Awaitable[Any]]) -> Any:
+    return await answer(params)
 
 
 def _parse(parse: Callable[[Any], P], raw: JSONObject) -> P:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 import mcp_types as types
 import trio
@@ -26,7 +26,6 @@ from .errors import (
     UnsupportedFeature,
 )
 from .in_flight import InFlight
-from .input_rounds import InputRounds
 from .negotiation import Negotiated, Negotiator
 from .protocol.envelope import envelope, with_lawful_ttl, with_meta
 from .protocol.validation import first_error
@@ -36,7 +35,7 @@ from .statistics import Statistics
 from .supervision import Supervisor, open_flat_nursery
 from .transports.base import Transport
 
-__all__ = ["Session"]
+__all__ = ["AroundHandshake", "Handshake", "Resolver", "Session"]
 
 T = TypeVar("T")
 M = TypeVar("M", Request, Notification)
@@ -44,7 +43,42 @@ logger: Final = logging.getLogger("trio_mcp")
 
 # What a new session is told again.
 _LASTING: Final = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
+_NONE: Final[frozenset[str]] = frozenset()
 _SUBJECT: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+
+
+Handshake: TypeAlias = Callable[[Mapping[str, str] | None], Awaitable[Negotiated]]
+"""Makes a handshake, with further HTTP headers."""
+AroundHandshake: TypeAlias = Callable[[Handshake], Awaitable[Negotiated]]
+"""Has a handshake made, and does what is to be done around it."""
+
+
+class Resolver(Protocol):
+    """Brings a request to its end whose result says, by its `resultType`, that there is more to do.
+
+    Attributes:
+        methods: the requests that may have such a result; None for any.
+    """
+
+    @property
+    def methods(self) -> frozenset[str] | None: ...
+
+    async def resolve(
+        self,
+        result: JSONObject,
+        again: Callable[[JSONObject], Awaitable[JSONObject]],
+        method: str,
+        params: JSONObject,
+    ) -> JSONObject:
+        """The result that comes in the end, or one of another type.
+
+        Args:
+            result: what the request has brought so far.
+            again: sends it again, with other params.
+            method: the request's.
+            params: the request's.
+        """
+        ...
 
 
 class Session:
@@ -60,6 +94,8 @@ class Session:
         pinned: the only protocol version to accept; None for the best one.
         connect_timeout: seconds that a handshake may take as a whole.
         server: what errors call the server.
+        around_handshake: what is to be done around each handshake.
+        resolvers: what deals with results that are not complete, by their type.
 
     Attributes:
         negotiated: what the handshake established; there once `open` has returned.
@@ -78,6 +114,8 @@ class Session:
         pinned: str | None,
         connect_timeout: float,
         server: str,
+        around_handshake: AroundHandshake,
+        resolvers: Mapping[str, Resolver],
     ) -> None:
         self.transport: Transport = transport
         # Who gives a callback for logs wants some: a modern server sends none that is not asked for.
@@ -91,16 +129,18 @@ class Session:
         self._server = server
         self._ids = itertools.count(1)
         self._negotiator = Negotiator(
-            transport, self._next_id, client_info, callbacks, pinned, patience=connect_timeout / 3
+            transport, self.next_id, client_info, callbacks, pinned, patience=connect_timeout / 3
         )
-        self._rounds = InputRounds(dispatcher.requests, dispatcher.caller)
+        self._around_handshake = around_handshake
+        self._resolvers = resolvers
         self.negotiated: Negotiated
         self._envelope: Mapping[str, Any] = {}
         self._renewal: _Renewal | None = None
         self._standing: dict[str, tuple[str, JSONObject]] = {}
         self._in_flight = InFlight()
 
-    def _next_id(self) -> RequestId:
+    def next_id(self) -> RequestId:
+        """An id that no request has had."""
         return next(self._ids)
 
     # Opening and closing
@@ -114,7 +154,7 @@ class Session:
         """
         try:
             with deadline(self._connect_timeout, self._too_slow):
-                self._adopt(await self._negotiator.negotiate())
+                self._adopt(await self._around_handshake(self._negotiator.negotiate))
         except ConnectorError as exc:
             exc.locate(self._server)
             raise
@@ -146,8 +186,17 @@ class Session:
         result_type: type[T],
         progress_callback: ProgressCallback | None = None,
         meta: JSONObject | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        request_id: RequestId | None = None,
+        unresolved: frozenset[str] = _NONE,
     ) -> T:
-        """Send a request, and give its result as `result_type`; see `Connector.request`."""
+        """Send a request, and give its result as `result_type`; see `Connector.request`.
+
+        Args:
+            request_id: one that `next_id` gave.
+            unresolved: types of results that are not resolved, but are results of `result_type`.
+        """
         version = self.negotiated.version
         if not has_method(method, version):
             raise UnsupportedFeature(f"protocol version {version} has no {method}").locate(self._server)
@@ -159,15 +208,14 @@ class Session:
         try:
             with self._in_flight.call():
                 if progress_callback is None:
-                    result = await self._ask(method, with_meta(params, log_level, meta, self._envelope))
+                    params = with_meta(params, log_level, meta, self._envelope)
+                    result = await self._settle(method, params, headers, request_id, unresolved)
                 else:
-                    token = self._next_id()
-                    watch = {"progressToken": token}
+                    token = self.next_id()
+                    params = with_meta(params, log_level, meta, self._envelope, {"progressToken": token})
                     async with self._progress(token, progress_callback):
-                        result = await self._ask(
-                            method, with_meta(params, log_level, meta, self._envelope, watch)
-                        )
-            return _typed(result, result_type)
+                        result = await self._settle(method, params, headers, request_id, unresolved)
+            return _typed(result, result_type, unresolved)
         except trio.Cancelled:
             self._statistics.requests_cancelled += 1
             raise
@@ -189,19 +237,30 @@ class Session:
             exc.locate(self._server, method)
             raise
 
-    async def _ask(self, method: str, params: JSONObject | None) -> JSONObject:
-        request = Request(self._next_id(), method, params)
+    async def _settle(
+        self,
+        method: str,
+        params: JSONObject | None,
+        headers: Mapping[str, str] | None,
+        request_id: RequestId | None,
+        unresolved: frozenset[str],
+    ) -> JSONObject:
+        """Send a request, and whatever more it takes until its result is complete."""
+        request = Request(request_id or self.next_id(), method, params, headers)
         result = (await self._with_session(self.transport.request, request)).result
         if params is None:
             return result
         if method in _LASTING:
             self._remember(method, params)
-        elif self._envelope and result.get("resultType") == "input_required":
-            return await self._rounds.run(result, partial(self._ask_again, method), method, params)
+        while (kind := result.get("resultType", "complete")) != "complete" and kind not in unresolved:
+            resolver = self._resolvers.get(kind) if self._envelope and isinstance(kind, str) else None
+            if resolver is None or method not in (resolver.methods or (method,)):
+                break
+            result = await resolver.resolve(result, partial(self._again, method, headers), method, params)
         return result
 
-    async def _ask_again(self, method: str, params: JSONObject) -> JSONObject:
-        request = Request(self._next_id(), method, params)
+    async def _again(self, method: str, headers: Mapping[str, str] | None, params: JSONObject) -> JSONObject:
+        request = Request(self.next_id(), method, params, headers)
         return (await self._with_session(self.transport.request, request)).result
 
     def _remember(self, method: str, params: JSONObject) -> None:
@@ -223,7 +282,7 @@ class Session:
             # The server refused it unread, so it is safe to send again, once.
             await self._renewed_since(renewal)
             if isinstance(message, Request):
-                message.id = self._next_id()
+                message.id = self.next_id()
             return await send(message)
 
     @asynccontextmanager
@@ -271,7 +330,7 @@ class Session:
         in_callback.set(True)  # calls wait for this: it must not queue behind them
         try:
             with deadline(self._connect_timeout, self._too_slow):
-                self._adopt(await self._negotiator.initialize())
+                self._adopt(await self._around_handshake(self._negotiator.initialize))
             self._statistics.reinitializations += 1
             with trio.move_on_after(self._connect_timeout):
                 await self._restore()
@@ -284,7 +343,7 @@ class Session:
         """Tell the new session what the old one was to remember."""
         for key, (method, params) in list(self._standing.items()):
             try:
-                await self.transport.request(Request(self._next_id(), method, params))
+                await self.transport.request(Request(self.next_id(), method, params))
             except ConnectorError as exc:
                 self._standing.pop(key, None)
                 logger.warning("the new session refused %s: %s", method, exc)
@@ -303,10 +362,10 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _typed(result: JSONObject, kind: type[T]) -> T:
+def _typed(result: JSONObject, kind: type[T], unresolved: frozenset[str]) -> T:
     """`result`, validated once, straight into the type that the caller gets."""
     result_type = result.get("resultType", "complete")
-    if result_type != "complete":
+    if result_type != "complete" and result_type not in unresolved:
         raise ProtocolError(
             f"the server answered with a result of type {result_type!r}, which was not asked for"
         )

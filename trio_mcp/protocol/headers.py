@@ -15,9 +15,11 @@ from .wire import Notification, Request
 
 __all__ = [
     "LAST_EVENT_ID",
+    "PARAM_PREFIX",
     "SESSION_ID",
     "VERSION",
     "check_headers",
+    "check_request_headers",
     "encode_value",
     "is_plain",
     "is_session_id",
@@ -27,6 +29,7 @@ __all__ = [
 VERSION: Final = "mcp-protocol-version"
 SESSION_ID: Final = "mcp-session-id"
 LAST_EVENT_ID: Final = "last-event-id"
+PARAM_PREFIX: Final = "mcp-param-"
 _METHOD: Final = "mcp-method"
 _NAME: Final = "mcp-name"
 
@@ -94,6 +97,19 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
         if value and not is_plain(value):
             raise ConfigurationError(f"the value of header {name!r} is not visible ASCII")
         checked[name.lower()] = value
+    return checked
+
+
+def check_request_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """A copy of the headers for one request, names in lower case.
+
+    Raises:
+        ConfigurationError: see `check_headers`; or one of the protocol's own, which the request itself settles.
+    """
+    checked = check_headers(headers)
+    for name in checked:
+        if name.startswith("mcp-") and not name.startswith(PARAM_PREFIX):
+            raise ConfigurationError(f"the header {name!r} is the protocol's own")
     return checked
 
 

@@ -43,11 +43,15 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 @dataclass(slots=True)
 class Request:
-    """A request: it has an id, and wants exactly one answer."""
+    """A request: it has an id, and wants exactly one answer.
+
+    `headers` goes beside it, where a transport has such a thing.
+    """
 
     id: RequestId
     method: str
     params: JSONObject | None = None
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -92,7 +96,7 @@ def encode(message: Message) -> bytes:
     """
     envelope: dict[str, object] = {"jsonrpc": "2.0"}
     match message:
-        case Request(id, method, params):
+        case Request(id, method, params, _):
             envelope |= {"id": id, "method": method}
         case Notification(method, params):
             envelope["method"] = method

@@ -117,7 +117,8 @@ class StreamableHttp(Transport):
             else:
                 own = {} if message.method == "initialize" else self._session_headers()
             try:
-                return await self._exchange(message, _POST_HEADERS | own, body, resumable=version is None)
+                headers = {**(message.headers or {}), **_POST_HEADERS, **own}
+                return await self._exchange(message, headers, body, resumable=version is None)
             except trio.Cancelled:
                 # A modern server sees that the response was closed; a legacy one has to be told. The
                 # handshake must not be cancelled (2511/basic/utilities/cancellation).

@@ -10,15 +10,16 @@ from typing import Any, Final
 
 import trio
 
-from .callbacks import Caller, RequestContext, in_callback
-from .errors import InputRefused, MCPError, ProtocolError
-from .protocol.wire import JSONObject
-from .server_requests import ServerRequests
-from .supervision import open_flat_nursery
+from ..callbacks import Caller, RequestContext, in_callback
+from ..errors import InputRefused, MCPError, ProtocolError
+from ..protocol.wire import JSONObject
+from ..server_requests import ServerRequests
+from ..supervision import open_flat_nursery
 
 __all__ = ["InputRounds"]
 
-_METHODS: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+METHODS: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""The requests that a server may answer with questions."""
 _MAX_ROUNDS: Final = 10
 # A result that brings a state and no question asks to come back: soon, then ever more slowly. How often is
 # for the caller's deadline to say.
@@ -34,26 +35,23 @@ class InputRounds:
         caller: what a callback may call back into.
     """
 
+    methods: frozenset[str] = METHODS
+
     def __init__(self, requests: ServerRequests, caller: Caller) -> None:
         self._requests = requests
         self._caller = caller
 
-    async def run(
+    async def resolve(
         self,
         result: JSONObject,
-        ask: Callable[[JSONObject], Awaitable[JSONObject]],
+        again: Callable[[JSONObject], Awaitable[JSONObject]],
         method: str,
         params: JSONObject,
     ) -> JSONObject:
-        """Ask again, with the answers, for as long as the result is `input_required`.
+        """Ask again, with the answers, for as long as the result is `input_required`; see `Resolver`.
 
-        Args:
-            result: what the request has brought so far.
-            ask: sends it again, with other params.
-            method: the request's.
-            params: the request's.
-
-        What a round answered goes into the next request and into no other.
+        What a round answered goes into the next request and into no other. The result in the end depends on
+        answers that no other request gives, and is marked as not to be cached (26/server/utilities/caching).
 
         Raises:
             InputRefused: a question was refused, or the client never offered to answer it.
@@ -62,7 +60,7 @@ class InputRounds:
         """
         delay = _FIRST_DELAY
         rounds = 0
-        while result.get("resultType") == "input_required" and method in _METHODS:
+        while result.get("resultType") == "input_required":
             answers: dict[str, Any] = {}
             if questions := _questions(result):
                 rounds += 1
@@ -76,8 +74,8 @@ class InputRounds:
                 delay = min(2 * delay, _LONGEST_DELAY)
             if result.get("requestState") is not None:
                 answers["requestState"] = result["requestState"]
-            result = await ask({**params, **answers})
-        return result
+            result = await again({**params, **answers})
+        return {**result, "ttlMs": 0} if "ttlMs" in result else result
 
     async def _answer(self, questions: dict[str, Any]) -> dict[str, JSONObject]:
         """The answers to all questions of one round, which are asked at the same time."""

@@ -1,0 +1,19 @@
+"""Every method of the protocol as a typed coroutine, over `request` and `notify`.
+
+What a server answers with an error raises `MCPError`; what else can go wrong stands in `errors.py`. A call's
+deadline is the caller's: `with trio.fail_after(10): ...`.
+"""
+
+from __future__ import annotations
+
+from .base import MAX_PAGES
+from .prompts import PromptMethods
+from .resources import ResourceMethods
+from .tools import ToolMethods
+from .utilities import UtilityMethods
+
+__all__ = ["MAX_PAGES", "Methods"]
+
+
+class Methods(ToolMethods, ResourceMethods, PromptMethods, UtilityMethods):
+    """The client's methods of MCP."""
