@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal, TypeAlias
@@ -83,7 +84,7 @@ class HttpConnector(Connector):
             requests that offer the model tools.
         elicitation_capabilities: which modes to declare; None for both.
         validate_output: whether structured content is validated against the tool's output schema.
-        extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension` with handlers.
+        extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`.
         cache: whether results are kept for as long as the server says; or a `CacheStore` to keep them in.
         rng: the source of jitter; None for one of its own.
 
@@ -152,9 +153,16 @@ class HttpConnector(Connector):
             # A header, and no flow to run. Not with the user's client, which may have a flow of its own.
             self._auth = None
             self._headers["authorization"] = fixed
+        self._verify = verify
+        self._http_client = http_client
+        self._network = network
+        self._proxy = proxy
+        self._max_message_size = max_message_size
+        self._max_connections = max_connections
+        self._rng = rng or random.Random()
         setup = make_setup(
             str(url.copy_with(userinfo=b"", query=None, fragment=None)),
-            self._audience(),
+            _audience(self._endpoint, self._headers, known=self._auth is None and http_client is None),
             sampling_callback=sampling_callback,
             elicitation_callback=elicitation_callback,
             message_handler=message_handler,
@@ -172,22 +180,6 @@ class HttpConnector(Connector):
             cache=cache,
         )
         super().__init__(setup, roots)
-        self._verify = verify
-        self._http_client = http_client
-        self._network = network
-        self._proxy = proxy
-        self._max_message_size = max_message_size
-        self._max_connections = max_connections
-        self._rng = rng or random.Random()
-
-    def _audience(self) -> tuple[str, str]:
-        """Which server this is, and whose credentials it is given, as digests."""
-        credentials = [self._headers, self._endpoint.query.decode()]
-        if self._auth is not None or self._http_client is not None:
-            credentials.append(random.SystemRandom().getrandbits(128))  # whose they are cannot be known
-        texts = (str(self._endpoint), json.dumps(credentials, sort_keys=True))
-        server, owner = (hashlib.sha256(text.encode()).hexdigest() for text in texts)
-        return server, owner
 
     @asynccontextmanager
     async def _open_transport(self) -> AsyncGenerator[TransportFactory]:
@@ -221,6 +213,17 @@ class HttpConnector(Connector):
                 )
 
             yield make
+
+
+def _audience(url: httpx2.URL, headers: Mapping[str, str], *, known: bool) -> tuple[str, str]:
+    """Which server it is, and whose credentials it is given, as digests.
+
+    Where the credentials are not `known`, because a flow or a client brings them, they are nobody else's.
+    """
+    whose = [dict(headers), "" if known else secrets.token_hex()]
+    texts = str(url), json.dumps(whose, sort_keys=True)
+    server, owner = (hashlib.sha256(text.encode()).hexdigest() for text in texts)
+    return server, owner
 
 
 def _check_url(base_url: str) -> httpx2.URL:

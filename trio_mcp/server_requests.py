@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
 import mcp_types as types
@@ -49,8 +50,8 @@ class ServerRequests:
     def __init__(
         self,
         callbacks: Callbacks,
-        handlers: Mapping[str, RequestHandler],
-        around: AroundServerRequest | None,
+        handlers: Mapping[str, RequestHandler] = MappingProxyType({}),
+        around: AroundServerRequest | None = None,
     ) -> None:
         self.declared: types.ClientCapabilities = types.ClientCapabilities()
         self._callbacks = callbacks

@@ -193,9 +193,8 @@ class Session:
     ) -> T:
         """Send a request, and give its result as `result_type`; see `Connector.request`.
 
-        Args:
-            request_id: one that `next_id` gave.
-            unresolved: types of results that are not resolved, but are results of `result_type`.
+        A `request_id` is one that `next_id` gave. A result whose type is in `unresolved` is not resolved, but
+        is the caller's.
         """
         version = self.negotiated.version
         if not has_method(method, version):

@@ -63,7 +63,7 @@ class Extension:
     Attributes:
         settings: told to the server.
         results: for results whose `resultType` is the extension's, by that type; any request may have them.
-        notifications: for the server's notifications, by method. They run beside the calls, one after the other.
+        notifications: for the server's notifications, by method; one after the other, beside the calls.
         requests: for the server's requests, by method; legacy servers have such, and input rounds.
     """
 

@@ -1,7 +1,7 @@
 """Results that the server lets us keep for a while (26/server/utilities/caching).
 
-A result is fresh for its `ttlMs` after it came, on Trio's clock, unless a notification says earlier that it has
-changed. Of several tasks that miss the same thing at the same time, one asks the server.
+A result is fresh for its `ttlMs` after it came, on Trio's clock, unless a notification says earlier that it
+has changed. Of several tasks that miss the same thing at the same time, one asks the server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ R = TypeVar("R", bound=CacheableResult)
 logger: Final = logging.getLogger("trio_mcp")
 
 CacheMode: TypeAlias = Literal["use", "refresh", "bypass"]
-"""What a call does with the cache: answer from it if it can; ask the server and keep the result; or neither."""
+"""What a call does with the cache: be answered from it; ask, and have the result kept; or neither."""
 
 _LONGEST_TTL: Final = 24 * 3600.0
 _MAX_ENTRIES: Final = 1000
@@ -84,8 +84,8 @@ class CacheEntry:
 class CacheStore(Protocol):
     """Keeps results, for one connector or for several of one `trio.run`: its clock ends with it.
 
-    What is private to one set of credentials has another key than for the next one. The calls come from Trio's
-    thread and must not block.
+    What is private to one set of credentials has another key than for the next one. The methods are called in
+    Trio's thread, and must not block.
     """
 
     def get(self, key: CacheKey) -> CacheEntry | None:

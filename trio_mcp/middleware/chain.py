@@ -66,7 +66,7 @@ def check_middleware(option: MiddlewareOption | None) -> tuple[Middleware | Hook
         if isinstance(each, type) or not (_has_hooks(each) or callable(each)):
             shown = each.__name__ if isinstance(each, type) else type(each).__name__
             raise ConfigurationError(
-                f"each middleware must be an instance with hooks such as on_request, or a function: {shown} is not"
+                f"a middleware must be an object with hooks such as on_request, or a function; {shown} is not"
             )
     return tuple(option)
 

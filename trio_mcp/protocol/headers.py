@@ -104,7 +104,7 @@ def check_request_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """A copy of the headers for one request, names in lower case.
 
     Raises:
-        ConfigurationError: see `check_headers`; or one of the protocol's own, which the request itself settles.
+        ConfigurationError: see `check_headers`; or one of the protocol's own, which the request settles.
     """
     checked = check_headers(headers)
     for name in checked:
