@@ -509,6 +509,6 @@ async def test_an_answer_that_cannot_be_delivered_is_counted(
 
 async def test_what_is_to_be_delivered_when_the_end_has_come_is_counted(serve: Serve) -> None:
     async with serve(LEGACY).connect() as c:
-        transport = c._live().transport
+        transport = c._live().session.transport
     transport.deliver(Notification("notifications/late"))
     assert c.statistics().undelivered == 1
