@@ -33,7 +33,7 @@ LAYERS: Final = [
     ["http"],
     ["auth"],
     ["callbacks"],
-    ["supervision", "mailbox", "statistics", "deadlines", "in_flight", "network"],
+    ["supervision", "mailbox", "statistics", "deadlines", "in_flight", "network", "reconnecting"],
     ["protocol"],
     ["errors", "_version"],
 ]

@@ -37,19 +37,38 @@ from .errors import (
     UsageError,
     VersionMismatch,
 )
+from .features.extensions import Extension, ResultContext
+from .features.listening import Subscription
+from .features.listening.events import (
+    Event,
+    Gap,
+    PromptsChanged,
+    ResourcesChanged,
+    ResourceUpdated,
+    TaskChanged,
+    ToolsChanged,
+)
+from .features.response_cache import CacheEntry, CacheKey, CacheStore, MemoryCache
 from .http_connector import HttpConnector
 from .opening import connect, open_connector
+from .reconnecting import ReconnectPolicy
 from .statistics import Statistics
 
 __all__ = [
     "AccessDenied",
     "AuthorizationError",
+    "CacheEntry",
+    "CacheKey",
+    "CacheStore",
     "ConfigurationError",
     "ConnectError",
     "ConnectTimeout",
     "ConnectionLost",
     "Connector",
     "ConnectorError",
+    "Event",
+    "Extension",
+    "Gap",
     "HTTPStatusError",
     "HttpConnector",
     "InputRefused",
@@ -57,13 +76,22 @@ __all__ = [
     "InvalidArguments",
     "InvalidOutput",
     "MCPError",
+    "MemoryCache",
     "MessageTooLarge",
     "NotConnected",
+    "PromptsChanged",
     "ProtocolError",
+    "ReconnectPolicy",
     "RequestContext",
+    "ResourceUpdated",
+    "ResourcesChanged",
+    "ResultContext",
     "SessionExpired",
     "Stalled",
     "Statistics",
+    "Subscription",
+    "TaskChanged",
+    "ToolsChanged",
     "TransportError",
     "UnsupportedFeature",
     "UsageError",

@@ -5,6 +5,7 @@ Connector ── Connection.request ── middleware ── Session ── Tran
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .callbacks import Callbacks, Caller, ProgressCallback
 from .dispatcher import Dispatcher
 from .features.extensions import Extension, ExtensionResults
 from .features.input_rounds import InputRounds
+from .features.listening import Listening
 from .features.output_schemas import OutputSchemas
 from .features.response_cache import INVALIDATING, CacheStore, ResponseCache
 from .middleware.base import Middleware, MiddlewareContext
@@ -54,6 +56,7 @@ class Setup:
         extensions: what is offered beyond the protocol.
         cache: where results are kept; None for nowhere.
         audience: which server, and whose credentials, in the keys of what is kept.
+        rng: the source of jitter.
     """
 
     identifier: str
@@ -67,6 +70,7 @@ class Setup:
     extensions: Mapping[str, Extension]
     cache: CacheStore | None
     audience: tuple[str, str]
+    rng: random.Random
 
 
 class Connection:
@@ -79,6 +83,7 @@ class Connection:
         supervisor: where background tasks live.
         output_schemas: of the tools that were listed; None for no validation.
         cache: results that may be kept; None for no cache.
+        listening: those who listen.
     """
 
     def __init__(
@@ -97,6 +102,9 @@ class Connection:
         self.cache: ResponseCache | None = None
         if setup.cache is not None:
             self.cache = ResponseCache(setup.cache, *setup.audience)
+        self.listening: Listening = Listening(
+            session, dispatcher, supervisor, setup.rng, setup.connect_timeout
+        )
         self._chain = chain
 
     def heed(self, notification: str, params: JSONObject) -> None:

@@ -35,7 +35,17 @@ from .statistics import Statistics
 from .supervision import Supervisor
 from .transports.base import OneWay
 
-__all__ = ["AroundNotification", "Dispatcher", "NotificationHandler", "Progress", "Watcher"]
+__all__ = [
+    "INTERRUPTED",
+    "AroundNotification",
+    "Dispatcher",
+    "NotificationHandler",
+    "Progress",
+    "Watcher",
+]
+
+INTERRUPTED: Final = "trio_mcp/interrupted"
+"""What a watcher is told, as if by a notification, where some may have been lost; `reason` says why."""
 
 Progress: TypeAlias = tuple[float, float | None, str | None]
 NotificationHandler: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -167,6 +177,11 @@ class Dispatcher:
             if not any(mailbox.filling for mailbox in (*self._mailboxes, *self._progress.values())):
                 break
 
+    def interrupted(self, reason: str) -> None:
+        """Notifications may have been lost: tell those who watch for it."""
+        for watcher in self._watchers.get(INTERRUPTED, ()):
+            watcher(INTERRUPTED, {"reason": reason})
+
     # Everything that comes in
 
     def receive(self, message: Incoming) -> None:
@@ -185,6 +200,9 @@ class Dispatcher:
 
     def _take_notification(self, message: Notification) -> None:
         params = message.params or {}
+        watchers = self._watchers.get(message.method)
+        for watcher in tuple(watchers or ()):
+            watcher(message.method, params)
         if message.method == "notifications/cancelled":
             scope = self._answering.get(params["requestId"])
             if scope is not None:
@@ -199,9 +217,6 @@ class Dispatcher:
                 mailbox.put(_progress(params))
             if self._messages is None and self._first is None:
                 return
-        watchers = self._watchers.get(message.method)
-        for watcher in watchers or ():
-            watcher(message.method, params)
         if message.method in self._extra:
             entry: Any = params
         elif message.method in _NOTIFICATIONS or not watchers:

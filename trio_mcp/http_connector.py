@@ -159,7 +159,6 @@ class HttpConnector(Connector):
         self._proxy = proxy
         self._max_message_size = max_message_size
         self._max_connections = max_connections
-        self._rng = rng or random.Random()
         setup = make_setup(
             str(url.copy_with(userinfo=b"", query=None, fragment=None)),
             _audience(self._endpoint, self._headers, known=self._auth is None and http_client is None),
@@ -178,6 +177,7 @@ class HttpConnector(Connector):
             validate_output=validate_output,
             extensions=extensions,
             cache=cache,
+            rng=rng,
         )
         super().__init__(setup, roots)
 
@@ -209,7 +209,7 @@ class HttpConnector(Connector):
                     silence=self._silence,
                     max_message_size=self._max_message_size,
                     max_connections=self._max_connections,
-                    rng=self._rng,
+                    rng=self._setup.rng,
                 )
 
             yield make

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 
 import mcp_types as types
@@ -35,7 +34,6 @@ class HttpOptions(CommonOptions, total=False):
     proxy: str | None
     max_message_size: int
     max_connections: int
-    rng: random.Random | None
 
 
 def open_connector(target: str, **options: Unpack[HttpOptions]) -> Connector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -45,6 +46,7 @@ class CommonOptions(TypedDict, total=False):
     validate_output: bool
     extensions: ExtensionsOption | None
     cache: CacheOption
+    rng: random.Random | None
 
 
 def make_setup(identifier: str, audience: tuple[str, str], **options: Unpack[CommonOptions]) -> Setup:
@@ -85,6 +87,7 @@ def make_setup(identifier: str, audience: tuple[str, str], **options: Unpack[Com
         extensions=extensions,
         cache=check_cache(options.get("cache", True)),
         audience=audience,
+        rng=options.get("rng") or random.Random(),
     )
 
 

@@ -172,6 +172,15 @@ class Session:
         """End all calls that are still in flight; their callers get `NotConnected`."""
         await self._in_flight.close()
 
+    async def until_closed(self) -> None:
+        """Wait until the connection is closed.
+
+        Raises:
+            NotConnected: it is.
+        """
+        with self._in_flight.call():
+            await trio.sleep_forever()
+
     @property
     def closed(self) -> bool:
         """Whether calls are taken no more."""
@@ -331,6 +340,7 @@ class Session:
             with deadline(self._connect_timeout, self._too_slow):
                 self._adopt(await self._around_handshake(self._negotiator.initialize))
             self._statistics.reinitializations += 1
+            self._dispatcher.interrupted("the server had ended the session, and there is a new one")
             with trio.move_on_after(self._connect_timeout):
                 await self._restore()
         except ConnectorError as exc:

@@ -7,6 +7,7 @@ deadline is the caller's: `with trio.fail_after(10): ...`.
 from __future__ import annotations
 
 from .base import MAX_PAGES
+from .listening import ListeningMethods
 from .prompts import PromptMethods
 from .resources import ResourceMethods
 from .tools import ToolMethods
@@ -15,5 +16,5 @@ from .utilities import UtilityMethods
 __all__ = ["MAX_PAGES", "Methods"]
 
 
-class Methods(ToolMethods, ResourceMethods, PromptMethods, UtilityMethods):
+class Methods(ToolMethods, ResourceMethods, PromptMethods, ListeningMethods, UtilityMethods):
     """The client's methods of MCP."""

@@ -42,6 +42,10 @@ class Inbox(Protocol):
         """Take a message. A reader calls it: it never waits and never raises."""
         ...
 
+    def interrupted(self, reason: str) -> None:
+        """Messages that the server sent of its own accord may have been lost."""
+        ...
+
     async def breathe(self) -> None:
         """Let the callbacks catch up for a moment, if they have fallen behind: for a reader amid a burst."""
         ...

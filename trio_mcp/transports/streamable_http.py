@@ -46,6 +46,7 @@ _JSON: Final = "application/json"
 _SSE: Final = "text/event-stream"
 _POST_HEADERS: Final = {"accept": f"{_JSON}, {_SSE}", "content-type": _JSON}
 _LISTEN_PATIENCE: Final = 0.5
+_LISTEN: Final = "subscriptions/listen"  # for as long as somebody listens: it must not take a place
 # A handshake is what calls wait for: it must not wait for a place among them.
 _UNQUEUED: Final = frozenset({"initialize", "server/discover"})
 
@@ -106,7 +107,7 @@ class StreamableHttp(Transport):
     async def request(self, message: Request) -> Response:
         body = encode(message)
         version = envelope_version(message.params)
-        queues = message.method not in _UNQUEUED and not in_callback.get()
+        queues = message.method not in _UNQUEUED and message.method != _LISTEN and not in_callback.get()
         if queues:
             await self._take_place()
         try:
@@ -301,6 +302,8 @@ class StreamableHttp(Transport):
         with scope:
             while await self._listen_once(cursor, settled) and await cursor.pause():
                 self._statistics.stream_reconnects += 1
+                if not cursor.resumable:
+                    self._inbox.interrupted("the server's GET stream was lost and opened again")
         logger.debug("the server's GET stream has ended")
 
     async def _listen_once(self, cursor: StreamCursor, settled: trio.Event) -> bool:
