@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 import mcp_types as types
@@ -121,7 +122,7 @@ class Connection:
         progress_callback: ProgressCallback | None = None,
         meta: JSONObject | None = None,
         headers: Mapping[str, str] | None = None,
-        unresolved: frozenset[str] = frozenset(),
+        unresolved: Mapping[str, type[T]] = MappingProxyType({}),
     ) -> T:
         """Send a request through the middleware; see `Session.request`."""
         session = self.session

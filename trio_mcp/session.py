@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 import mcp_types as types
@@ -43,7 +44,7 @@ logger: Final = logging.getLogger("trio_mcp")
 
 # What a new session is told again.
 _LASTING: Final = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
-_NONE: Final[frozenset[str]] = frozenset()
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 _SUBJECT: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
@@ -198,12 +199,12 @@ class Session:
         headers: Mapping[str, str] | None = None,
         *,
         request_id: RequestId | None = None,
-        unresolved: frozenset[str] = _NONE,
+        unresolved: Mapping[str, type[T]] = _NONE,
     ) -> T:
         """Send a request, and give its result as `result_type`; see `Connector.request`.
 
-        A `request_id` is one that `next_id` gave. A result whose type is in `unresolved` is not resolved, but
-        is the caller's.
+        A `request_id` is one that `next_id` gave. A result whose `resultType` is in `unresolved` is not
+        resolved, but given as what stands there.
         """
         version = self.negotiated.version
         if not has_method(method, version):
@@ -251,7 +252,7 @@ class Session:
         params: JSONObject | None,
         headers: Mapping[str, str] | None,
         request_id: RequestId | None,
-        unresolved: frozenset[str],
+        unresolved: Mapping[str, object],
     ) -> JSONObject:
         """Send a request, and whatever more it takes until its result is complete."""
         request = Request(request_id or self.next_id(), method, params, headers)
@@ -371,13 +372,15 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _typed(result: JSONObject, kind: type[T], unresolved: frozenset[str]) -> T:
+def _typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[T]]) -> T:
     """`result`, validated once, straight into the type that the caller gets."""
     result_type = result.get("resultType", "complete")
-    if result_type != "complete" and result_type not in unresolved:
-        raise ProtocolError(
-            f"the server answered with a result of type {result_type!r}, which was not asked for"
-        )
+    if result_type != "complete":
+        if result_type not in unresolved:
+            raise ProtocolError(
+                f"the server answered with a result of type {result_type!r}, which was not asked for"
+            )
+        kind = unresolved[result_type]
     result = with_lawful_ttl(result)
     try:
         if isinstance(kind, type) and issubclass(kind, BaseModel):

@@ -10,11 +10,12 @@ from .base import MAX_PAGES
 from .listening import ListeningMethods
 from .prompts import PromptMethods
 from .resources import ResourceMethods
+from .rounds import RoundMethods
 from .tools import ToolMethods
 from .utilities import UtilityMethods
 
 __all__ = ["MAX_PAGES", "Methods"]
 
 
-class Methods(ToolMethods, ResourceMethods, PromptMethods, ListeningMethods, UtilityMethods):
+class Methods(ToolMethods, ResourceMethods, PromptMethods, ListeningMethods, RoundMethods, UtilityMethods):
     """The client's methods of MCP."""

@@ -177,3 +177,65 @@ async def test_no_other_method_may_ask(serve: Serve) -> None:
     async with rounds(serve, needed(q=ROOTS)).connect(roots=[]) as c:
         with pytest.raises(trio_mcp.ProtocolError, match="input_required"):
             await c.request("ext/any", {}, types.EmptyResult)
+
+
+# By hand
+
+
+async def test_a_round_is_taken_by_hand_and_resumed_on_another_connection(serve: Serve) -> None:
+    server = rounds(serve, needed(q=FORM), DONE)
+    params = {"name": "x", "arguments": {"a": 1}}
+    async with server.connect(elicitation_callback=accept) as c:
+        asked = await c.request_round("tools/call", params, types.CallToolResult)
+    assert isinstance(asked, types.InputRequiredResult)
+    kept = asked.model_dump_json(by_alias=True)
+
+    found = types.InputRequiredResult.model_validate_json(kept)
+    assert found.input_requests is not None
+    answers = {
+        key: types.ElicitResult(action="accept", content={"name": "Ada"}) for key in found.input_requests
+    }
+    async with server.connect() as c:
+        done = await c.request_round(
+            "tools/call", params, types.CallToolResult, answers=answers, state=found.request_state
+        )
+    assert isinstance(done, types.CallToolResult)
+    last = server.seen[-1]
+    assert last.params["requestState"] == STATE
+    assert last.params["inputResponses"] == {"q": {"action": "accept", "content": {"name": "Ada"}}}
+    assert last.params["arguments"] == {"a": 1}
+
+
+async def test_a_round_by_hand_may_be_the_only_one(serve: Serve) -> None:
+    server = rounds(serve, DONE)
+    async with server.connect() as c:
+        result = await c.request_round("prompts/get", {"name": "x"}, types.GetPromptResult, answers={"q": {}})
+        assert isinstance(result, types.GetPromptResult)
+    assert server.seen[-1].params["inputResponses"] == {"q": {}}
+    assert "requestState" not in server.seen[-1].params
+
+
+@pytest.mark.parametrize("broken", [{"inputRequests": 5}, {"inputRequests": {"q": {"method": "x"}}}, {}])
+async def test_questions_that_are_none_break_the_protocol_by_hand_too(serve: Serve, broken: Json) -> None:
+    server = rounds(serve, {"resultType": "input_required", **broken})
+    async with server.connect() as c:
+        with pytest.raises(trio_mcp.ProtocolError):
+            await c.request_round("tools/call", {"name": "x"}, types.CallToolResult)
+
+
+async def test_what_has_no_rounds_and_what_is_no_answer_is_refused(serve: Serve) -> None:
+    server = rounds(serve, DONE)
+    async with server.connect() as c:
+        with pytest.raises(trio_mcp.InvalidArguments, match="have input rounds, not tools/list"):
+            await c.request_round("tools/list", {}, types.ListToolsResult)
+        with pytest.raises(trio_mcp.InvalidArguments, match="the answer to 'q' must be a result"):
+            await c.request_round("tools/call", {}, types.CallToolResult, answers={"q": "yes"})  # type: ignore[dict-item]
+
+
+async def test_what_was_read_through_rounds_is_not_kept(serve: Serve) -> None:
+    server = rounds(serve, needed(q=FORM), {**DONE, "ttlMs": 1000}, needed(q=FORM), {**DONE, "ttlMs": 1000})
+    async with server.connect(elicitation_callback=accept) as c:
+        first = await c.read_resource("x://y")
+        await c.read_resource("x://y")
+    assert first.ttl_ms == 0
+    assert len(server.all("resources/read")) == 4
