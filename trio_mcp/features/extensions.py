@@ -125,6 +125,6 @@ class ExtensionResults:
             done = dump(done)
         if not isinstance(done, Mapping):
             raise UsageError(
-                f"the handler of results returned {type(done).__name__}, not a mapping or a model"
+                f"the handler of a result returned {type(done).__name__}, not a mapping or a model"
             )
         return {**done, "resultType": done.get("resultType", "complete")}
