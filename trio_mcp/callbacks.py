@@ -124,19 +124,23 @@ class Callbacks:
     def capabilities(self, version: str) -> types.ClientCapabilities:
         """What the server may ask for in `version`."""
         return types.ClientCapabilities(
-            sampling=self._sampling(),
+            sampling=self._sampling(version),
             elicitation=self._elicitation(version),
             roots=self._roots(version),
             extensions={name: dict(settings) for name, settings in (self.extensions or {}).items()} or None,
         )
 
-    def _sampling(self) -> types.SamplingCapability | None:
+    # What is declared without a callback is answered by hand, as only a modern server can be.
+
+    def _sampling(self, version: str) -> types.SamplingCapability | None:
         if self.sampling is None:
-            return None
+            return self.sampling_capabilities if is_modern(version) else None
         return self.sampling_capabilities or types.SamplingCapability()
 
     def _elicitation(self, version: str) -> types.ElicitationCapability | None:
-        if self.elicitation is None or not has_elicitation(version):
+        if self.elicitation is None:
+            return self.elicitation_capabilities if is_modern(version) else None
+        if not has_elicitation(version):
             return None
         declared = self.elicitation_capabilities or types.ElicitationCapability(
             form=types.FormElicitationCapability(), url=types.UrlElicitationCapability()

@@ -81,8 +81,10 @@ class HttpConnector(Connector):
         connect_timeout: seconds that the handshake may take as a whole.
         goodbye_timeout: seconds that closing may wait for the server.
         sampling_capabilities: what to declare of sampling; declare `tools` if the callback can deal with
-            requests that offer the model tools.
-        elicitation_capabilities: which modes to declare; None for both.
+            requests that offer the model tools. Without a callback, a modern server's questions are for
+            `request_round`.
+        elicitation_capabilities: which modes to declare; None for both, if there is a callback. Without one,
+            as for sampling.
         validate_output: whether structured content is validated against the tool's output schema.
         extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`.
         cache: whether results are kept for as long as the server says; or a `CacheStore` to keep them in.

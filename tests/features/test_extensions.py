@@ -24,7 +24,7 @@ class Answer(BaseModel):
 
 
 async def test_extensions_are_declared_with_their_settings_in_both_eras(serve: Serve) -> None:
-    extensions = {
+    extensions: dict[str, Extension | dict[str, Any]] = {
         "com.example/queue": {"depth": 3},
         "io.modelcontextprotocol/ui": Extension(settings={"a": []}),
     }
