@@ -6,7 +6,7 @@ Connector ── Connection.request ── middleware ── Session ── Tran
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -113,7 +113,7 @@ class Connection:
         if self.cache is not None:
             self.cache.notified(notification)
 
-    async def request(
+    def request(
         self,
         method: str,
         params: JSONObject | None,
@@ -123,28 +123,36 @@ class Connection:
         meta: JSONObject | None = None,
         headers: Mapping[str, str] | None = None,
         unresolved: Mapping[str, type[T]] = MappingProxyType({}),
-    ) -> T:
-        """Send a request through the middleware; see `Session.request`."""
-        session = self.session
+    ) -> Awaitable[T]:
+        """Send a request through the middleware; see `Session.request`. To be awaited at once."""
         if headers:
             headers = check_request_headers(headers)
         if self._chain is None:
-            return await session.request(
+            return self.session.request(
                 method, params, result_type, progress_callback, meta, headers, unresolved=unresolved
             )
+        send = partial(self._send, method, result_type, progress_callback, meta, unresolved)
+        return self._chain.request(method, params, headers, send)
 
-        async def send(params: JSONObject | None, headers: Mapping[str, str]) -> T:
-            return await session.request(
-                method,
-                params,
-                result_type,
-                progress_callback,
-                meta,
-                check_request_headers(headers),
-                unresolved=unresolved,
-            )
-
-        return await self._chain.request(method, params, headers, send)
+    async def _send(
+        self,
+        method: str,
+        result_type: type[T],
+        progress_callback: ProgressCallback | None,
+        meta: JSONObject | None,
+        unresolved: Mapping[str, type[T]],
+        params: JSONObject | None,
+        headers: Mapping[str, str],
+    ) -> T:
+        return await self.session.request(
+            method,
+            params,
+            result_type,
+            progress_callback,
+            meta,
+            check_request_headers(headers),
+            unresolved=unresolved,
+        )
 
 
 @asynccontextmanager
