@@ -10,11 +10,11 @@ What is shown is an extension, io.modelcontextprotocol/skills (SEP-2640), on the
         entries = await skills.list_skills()  # reads no file
         skill = await skills.load(entries[0])  # reads SKILL.md; SkillRefused if it is not as listed
         messages.append(skill.for_model())
-        template = await skill.read("templates/invoice.md")  # reads that file, and verifies it
+        invoice = await skill.read("templates/invoice.md")  # reads that file, and verifies it
 
-Nothing is run, granted or written to disk. To ask the user before a skill is loaded, and before anything that
-it wants is run, is the host's part; an approval holds for the `resources` of an entry. Digests say that a file
-belongs to its entry. They come from the same server, so that they are no reason to trust either.
+Nothing is run, granted or written to disk. It is the host's part to ask the user before a skill is loaded,
+and before anything is run that it wants; an approval holds for the `resources` of an entry. Digests say that
+a file belongs to its entry. They come from the same server, so that they are no reason to trust either.
 """
 
 import base64
@@ -205,19 +205,19 @@ async def read_verified(connector: Connector, file: SkillFile) -> bytes:
     contents = (await connector.read_resource(file.uri, cache="bypass")).contents
     if len(contents) != 1:
         refuse(file.uri, f"the server sent {len(contents)} contents for one file")
+    [content] = contents
     try:
-        match contents[0]:
-            case types.TextResourceContents(text=text):
-                content = text.encode()
-            case types.BlobResourceContents(blob=blob):
-                content = base64.b64decode(blob, validate=True)
+        if isinstance(content, types.BlobResourceContents):
+            given = base64.b64decode(content.blob, validate=True)
+        else:
+            given = content.text.encode()
     except ValueError as exc:
         raise SkillRefused(f"{file.uri}: it is neither UTF-8 nor base64: {exc}") from exc
-    if len(content) != file.size:
-        refuse(file.uri, f"it has {len(content)} bytes, and {file.size} by its entry")
-    if f"sha256:{hashlib.sha256(content).hexdigest()}" != file.digest:
+    if len(given) != file.size:
+        refuse(file.uri, f"it has {len(given)} bytes, and {file.size} by its entry")
+    if f"sha256:{hashlib.sha256(given).hexdigest()}" != file.digest:
         refuse(file.uri, "its digest is not the one of its entry")
-    return content
+    return given
 
 
 def split_frontmatter(uri: str, content: bytes) -> tuple[str, str]:
