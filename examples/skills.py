@@ -31,7 +31,7 @@ import mcp_types as types
 import trio
 from pydantic import BaseModel, Field, JsonValue, StrictInt, TypeAdapter, ValidationError
 
-from trio_mcp import Connector, MCPError, UnsupportedFeature, open_connector
+from trio_mcp import Connector, ConnectorError, MCPError, UnsupportedFeature, open_connector
 from trio_mcp.testing import Call, ScriptedServer
 
 EXTENSION: Final = "io.modelcontextprotocol/skills"
@@ -323,8 +323,11 @@ async def walk() -> None:
 
 
 async def main(url: str) -> None:
-    async with open_connector(url, extensions={EXTENSION: {}}) as c:
-        await show(Skills(c, url))
+    try:
+        async with open_connector(url, extensions={EXTENSION: {}}) as c:
+            await show(Skills(c, url))
+    except ConnectorError as exc:
+        sys.exit(f"error: {exc}")
 
 
 if __name__ == "__main__":

@@ -109,6 +109,9 @@ async def test_the_program_lists_the_skills_of_a_server(
     await main(server.url)
     assert capsys.readouterr().out == f"{SKILL} - How branches are named\n"
     assert reads(server) == []
+    server.capabilities = {}
+    with pytest.raises(SystemExit, match=f"error: {server.url} has no skills"):
+        await main(server.url)
 
 
 # What is read, and when
@@ -334,6 +337,7 @@ def test_the_files_of_an_entry_are_found_by_their_paths() -> None:
         "skill://git/secrets/SKILL.md",
         "skill://git/branches-too/x.md",
         "file:///etc/passwd",
+        "urn:isbn:0",
         ROOT,
         f"{ROOT}/",
         f"{ROOT}/../secrets/SKILL.md",
@@ -467,7 +471,7 @@ def test_lines_of_plain_text_are_read() -> None:
         "name: x\x85y: z",
         "name: x\u2028y: z",
         "name: x\rdescription: z",
-        "name: x\nname: y",
+        "name: x\nname: z",
         "  name: x",
         "# name: x",
         "? name",
