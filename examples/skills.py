@@ -39,6 +39,7 @@ MAX_FILES: Final = 512
 MAX_SIZE: Final = 16 * 1024 * 1024  # bytes of all files of a skill: a host must take as much
 MAX_FRONTMATTER: Final = 64 * 1024
 MAX_PAGES: Final = 1000
+AMBIGUOUS: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}  # in YAML
 MAX_MESSAGE_SIZE: Final = 2 * MAX_SIZE  # base64 makes a third more of a file
 
 
@@ -247,10 +248,7 @@ def read_plain_lines(text: str) -> dict[str, str]:
         parts = re.fullmatch(r"([A-Za-z][\w-]*): +([A-Za-z][^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]*)", line)
         if parts is None or re.search(r":$|: | #| $", parts[2]) or parts[1] in found:
             raise ValueError(f"{line!r:.100} is not `key: plain text`, or is there twice; see `read_yaml`")
-        if {"true", "false", "null", "yes", "no", "on", "off", "y", "n"} & {
-            parts[1].lower(),
-            parts[2].lower(),
-        }:
+        if not AMBIGUOUS.isdisjoint(word.lower() for word in parts.groups()):
             raise ValueError(f"{line!r} is no text to all readers of YAML")
         found[parts[1]] = parts[2]
     return found

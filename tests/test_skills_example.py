@@ -357,6 +357,10 @@ def test_a_file_outside_of_the_skills_directory_spoils_its_entry(uri: str) -> No
 BAD_ENTRIES: Mapping[str, tuple[dict[str, Any], str]] = {
     "another name": ({"frontmatter": {**FRONTMATTER, "name": "tags"}}, "ends with its name"),
     "no name": ({"frontmatter": {"description": "x"}}, "ends with its name"),
+    "an empty name": (
+        {"uri": "skill:///SKILL.md", "frontmatter": {**FRONTMATTER, "name": ""}},
+        "ends with its name",
+    ),
     "no SKILL.md": ({"uri": ROOT}, "ends with its name"),
     "no description": ({"frontmatter": {"name": "branches"}}, "no description"),
     "dynamic": ({"resources": "dynamic"}, "made on demand"),
