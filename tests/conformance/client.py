@@ -16,12 +16,16 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import mcp_types as types
 import trio
 
 from trio_mcp import RequestContext, open_connector
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from examples.skills import EXTENSION, SkillRefused, Skills
 
 Scenario: TypeAlias = Callable[[str], Awaitable[None]]
 
@@ -105,6 +109,26 @@ async def answer_rounds(url: str) -> None:
             await c.call_tool(tool.name)
 
 
+async def list_skills(url: str) -> None:
+    """List the skills, and load none: no file may be read."""
+    async with open_connector(url, extensions={EXTENSION: {}}) as c:
+        await Skills(c, url).list_skills()
+
+
+async def use_skills(url: str) -> None:
+    """Load all skills, and read all files of those that are what their entries say."""
+    async with open_connector(url, extensions={EXTENSION: {}}) as c:
+        skills = Skills(c, url)
+        for entry in await skills.list_skills():
+            try:
+                skill = await skills.load(entry)
+            except SkillRefused as exc:
+                print(exc)
+                continue
+            for path in skill.files:
+                await skill.read(path)
+
+
 async def accept_nothing(context: RequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
     return types.ElicitResult(action="accept", content={})
 
@@ -128,6 +152,10 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "json-schema-ref-no-deref": list_tools,
     "request-metadata": declare_capabilities,
     "sep-2322-client-request-state": answer_rounds,
+    "sep-2640-client-no-prefetch": list_skills,
+    "sep-2640-client-verify-digest": use_skills,
+    "sep-2640-client-verify-frontmatter": use_skills,
+    "sep-2640-client-verify-size": use_skills,
     "sse-retry": lose_the_stream,
 }
 """The scenarios that want something else than `call_first_tool`."""

@@ -50,6 +50,11 @@ PROMISED: Final = (
     "http-standard-headers",
     "json-schema-ref-no-deref",
     "json-schema-2020-12-preservation",
+    "sep-2322-client-request-state",
+    "sep-2640-client-no-prefetch",
+    "sep-2640-client-verify-digest",
+    "sep-2640-client-verify-size",
+    "sep-2640-client-verify-frontmatter",
 )
 """The scenarios that this release passes, at every version that they have."""
 
