@@ -11,7 +11,7 @@ import sys
 import mcp_types as types
 import trio
 
-from trio_mcp import RequestContext, open_connector
+from trio_mcp import ConnectorError, RequestContext, open_connector
 
 
 async def answer(context: RequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -24,12 +24,17 @@ async def show(progress: float, total: float | None, message: str | None) -> Non
 
 
 async def main(url: str) -> None:
-    async with open_connector(url, elicitation_callback=answer, protocol_version="2025-11-25") as c:
-        print(await c.call_tool("copy_files", {"files": 3, "pause": 0.1}, progress_callback=show))
-        print(await c.call_tool("book_table"))
-        with trio.move_on_after(0.5):
-            await c.call_tool("wait", {"seconds": 60})
-        print(await c.call_tool("cancelled_calls"))
+    try:
+        async with open_connector(url, elicitation_callback=answer, protocol_version="2025-11-25") as c:
+            copied = await c.call_tool("copy_files", {"files": 3, "pause": 0.1}, progress_callback=show)
+            print(copied.structured_content)
+            print((await c.call_tool("book_table")).structured_content)
+            with trio.move_on_after(0.5):
+                await c.call_tool("wait", {"seconds": 60})
+            await trio.sleep(0.1)  # the server is told in the background
+            print((await c.call_tool("cancelled_calls")).structured_content)
+    except ConnectorError as exc:
+        sys.exit(f"error: {exc}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,10 @@
-"""Connect to a server, list its tools, call one. Run: python examples/quickstart.py URL"""
+"""Connect to a server, list its tools, call one.
+
+Start the demo's server, which prints its URL, and give that URL to this program:
+
+    python -m trio_mcp.cli.demo_server
+    python examples/quickstart.py http://127.0.0.1:PORT/mcp
+"""
 
 import sys
 
