@@ -12,7 +12,7 @@ and `2411/` are the revisions 2025-11-25, 2025-06-18, 2025-03-26 and 2024-11-05.
 import logging
 
 from ._version import __version__
-from .callbacks import RequestContext
+from .callbacks import ConnectionChange, RequestContext
 from .connector import Connector
 from .deadlines import ConnectTimeout, Stalled
 from .errors import (
@@ -53,6 +53,8 @@ from .http_connector import HttpConnector
 from .opening import connect, open_connector
 from .reconnecting import ReconnectPolicy
 from .statistics import Statistics
+from .stdio_connector import StdioConnector
+from .transports.stdio import StdioServer
 
 __all__ = [
     "AccessDenied",
@@ -64,6 +66,7 @@ __all__ = [
     "ConnectError",
     "ConnectTimeout",
     "ConnectionLost",
+    "ConnectionChange",
     "Connector",
     "ConnectorError",
     "Event",
@@ -89,6 +92,8 @@ __all__ = [
     "SessionExpired",
     "Stalled",
     "Statistics",
+    "StdioConnector",
+    "StdioServer",
     "Subscription",
     "TaskChanged",
     "ToolsChanged",

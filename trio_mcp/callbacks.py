@@ -19,6 +19,8 @@ from .protocol.versions import has_elicitation, is_modern
 __all__ = [
     "Callbacks",
     "Caller",
+    "ConnectionCallback",
+    "ConnectionChange",
     "ElicitationCallback",
     "ListRootsCallback",
     "LoggingCallback",
@@ -100,6 +102,23 @@ ProgressCallback: TypeAlias = Callable[[float, float | None, str | None], Awaita
 """Takes `(progress, total, message)` of one call, in order (2511/basic/utilities/progress)."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionChange:
+    """The connection was lost, or is there again.
+
+    Attributes:
+        connected: whether it is there.
+        reason: in words.
+    """
+
+    connected: bool
+    reason: str
+
+
+ConnectionCallback: TypeAlias = Callable[[ConnectionChange], Awaitable[None]]
+"""Hears of each loss of the connection and of each return, one after the other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callbacks:
     """What a server may ask of the client: callbacks, how far two of them go, the settings of extensions."""
@@ -109,12 +128,13 @@ class Callbacks:
     list_roots: ListRootsCallback | None = None
     logging: LoggingCallback | None = None
     message: MessageHandler | None = None
+    connection: ConnectionCallback | None = None
     sampling_capabilities: types.SamplingCapability | None = None
     elicitation_capabilities: types.ElicitationCapability | None = None
     extensions: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("sampling", "elicitation", "list_roots", "logging", "message"):
+        for name in ("sampling", "elicitation", "list_roots", "logging", "message", "connection"):
             callback = getattr(self, name)
             if callback is not None and not callable(callback):
                 raise ConfigurationError(

@@ -150,8 +150,9 @@ class Connector(Methods):
 
     @property
     def is_connected(self) -> bool:
-        """Whether the handshake has been made and the connection has not been closed."""
-        return self._connection is not None and not self._connection.session.closed
+        """Whether the handshake has been made, and the connection was neither closed nor lost."""
+        session = None if self._connection is None else self._connection.session
+        return session is not None and not session.closed and session.transport.connected
 
     @property
     def public_identifier(self) -> str:

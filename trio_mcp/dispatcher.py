@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias, get_args
 import mcp_types as types
 import trio
 
-from .callbacks import Callbacks, Caller, RequestContext, in_callback
+from .callbacks import Callbacks, Caller, ConnectionChange, RequestContext, in_callback
 from .errors import MCPError
 from .mailbox import Mailbox
 from .protocol.versions import is_modern
@@ -109,6 +109,7 @@ class Dispatcher:
         self._closed = False
         self._logs = self._open_mailbox(callbacks.logging)
         self._messages = self._open_mailbox(callbacks.message)
+        self._changes = self._open_mailbox(callbacks.connection)
         self._extra = {method: self._open_mailbox(handler) for method, handler in handlers.items()}
         self._first: Mailbox[Any] | None = None
         if around is not None:
@@ -181,6 +182,11 @@ class Dispatcher:
         """Notifications may have been lost: tell those who watch for it."""
         for watcher in self._watchers.get(INTERRUPTED, ()):
             watcher(INTERRUPTED, {"reason": reason})
+
+    def connection_changed(self, connected: bool, reason: str) -> None:
+        """The connection was lost, or is there again."""
+        if self._changes is not None:
+            self._changes.put(ConnectionChange(connected, reason))
 
     # Everything that comes in
 
@@ -268,6 +274,11 @@ class Dispatcher:
             return
         scope = self._answering[request.id] = trio.CancelScope()
         self._supervisor.callbacks.start_soon(self._serve, request, scope)
+
+    def forget_requests(self) -> None:
+        """Those who asked are gone: a new connection must not get the answers."""
+        for scope in self._answering.values():
+            scope.cancel(reason="the server that asked is gone")
 
     async def _serve(self, request: Request, scope: trio.CancelScope) -> None:
         in_callback.set(True)

@@ -16,6 +16,7 @@ import mcp_types as types
 from ._version import __version__
 from .auth import AuthOption, fixed_authorization, resolve_auth
 from .callbacks import (
+    ConnectionCallback,
     ElicitationCallback,
     ListRootsCallback,
     LoggingCallback,
@@ -32,7 +33,7 @@ from .http.setup import check_http_client, check_verify, has_lawful_port
 from .middleware.chain import MiddlewareOption
 from .negotiation import VersionOption
 from .network import Network
-from .options import check_seconds, make_setup
+from .options import check_positive, check_seconds, make_setup
 from .protocol.headers import check_headers
 from .statistics import Statistics
 from .supervision import Supervisor
@@ -88,6 +89,7 @@ class HttpConnector(Connector):
         validate_output: whether structured content is validated against the tool's output schema.
         extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`.
         cache: whether results are kept for as long as the server says; or a `CacheStore` to keep them in.
+        connection_callback: awaited when the connection is lost, and when it is there again.
         rng: the source of jitter; None for one of its own.
 
     Raises:
@@ -126,13 +128,11 @@ class HttpConnector(Connector):
         validate_output: bool = True,
         extensions: ExtensionsOption | None = None,
         cache: CacheOption = True,
+        connection_callback: ConnectionCallback | None = None,
         rng: random.Random | None = None,
     ) -> None:
         if transport not in ("auto", "streamable-http"):
             raise ConfigurationError(f'transport must be "auto" or "streamable-http", not {transport!r}')
-        for name, number in (("max_message_size", max_message_size), ("max_connections", max_connections)):
-            if type(number) is not int or number <= 0:
-                raise ConfigurationError(f"{name} must be an int above 0, not {number!r}")
         verify = check_verify(verify)
         if http_client is not None:
             check_http_client(http_client)
@@ -159,8 +159,8 @@ class HttpConnector(Connector):
         self._http_client = http_client
         self._network = network
         self._proxy = proxy
-        self._max_message_size = max_message_size
-        self._max_connections = max_connections
+        self._max_message_size = check_positive("max_message_size", max_message_size)
+        self._max_connections = check_positive("max_connections", max_connections)
         setup = make_setup(
             str(url.copy_with(userinfo=b"", query=None, fragment=None)),
             _audience(self._endpoint, self._headers, known=self._auth is None and http_client is None),
@@ -179,6 +179,7 @@ class HttpConnector(Connector):
             validate_output=validate_output,
             extensions=extensions,
             cache=cache,
+            connection_callback=connection_callback,
             rng=rng,
         )
         super().__init__(setup, roots)

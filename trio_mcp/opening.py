@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, overload
 
 import mcp_types as types
 import trio
@@ -15,6 +16,8 @@ from .http import HttpClientOption, Verify
 from .http_connector import HttpConnector, HttpTransportOption
 from .network import Network
 from .options import CommonOptions
+from .stdio_connector import StdioConnector, StdioOptions
+from .transports.stdio import StdioServer
 
 __all__ = ["HttpOptions", "connect", "open_connector"]
 
@@ -36,26 +39,38 @@ class HttpOptions(CommonOptions, total=False):
     max_connections: int
 
 
-def open_connector(target: str, **options: Unpack[HttpOptions]) -> Connector:
+@overload
+def open_connector(target: str, **options: Unpack[HttpOptions]) -> Connector: ...
+@overload
+def open_connector(target: StdioServer, **options: Unpack[StdioOptions]) -> Connector: ...
+def open_connector(target: str | StdioServer, **options: Any) -> Connector:
     """The connector for `target`, to be entered:
 
         async with open_connector("https://example.com/mcp", auth="token") as c:
             tools = await c.list_tools()
 
     Args:
-        target: the URL of an MCP endpoint, `http://` or `https://`.
-        **options: see `HttpConnector`.
+        target: the URL of an MCP endpoint, `http://` or `https://`; or a `StdioServer`, which is started.
+        **options: see `HttpConnector` and `StdioConnector`.
 
     Raises:
         ConfigurationError: a target or an option that cannot work. Entering the block raises `ConnectError`,
             and the other errors of `errors.py`, each flat and typed.
     """
-    if not isinstance(target, str):
-        raise ConfigurationError(f"a target is a URL (str), not {type(target).__name__}")
-    return HttpConnector(target, **options)
+    if isinstance(target, StdioServer):
+        return StdioConnector(target, **options)
+    if isinstance(target, str):
+        return HttpConnector(target, **options)
+    raise ConfigurationError(f"a target is a URL (str) or a StdioServer, not {type(target).__name__}")
 
 
-async def connect(nursery: trio.Nursery, target: str, **options: Unpack[HttpOptions]) -> Connector:
+@overload
+async def connect(nursery: trio.Nursery, target: str, **options: Unpack[HttpOptions]) -> Connector: ...
+@overload
+async def connect(
+    nursery: trio.Nursery, target: StdioServer, **options: Unpack[StdioOptions]
+) -> Connector: ...
+async def connect(nursery: trio.Nursery, target: Any, **options: Any) -> Connector:
     """Connect to `target`, with the connection's tasks in the caller's nursery.
 
     It is open when this returns. End it with `await c.aclose()`; cancelling the nursery ends it too, and
@@ -64,7 +79,7 @@ async def connect(nursery: trio.Nursery, target: str, **options: Unpack[HttpOpti
     Args:
         nursery: where the connection lives.
         target: see `open_connector`.
-        **options: see `HttpConnector`.
+        **options: see `open_connector`.
 
     Raises:
         ConnectorError: it could not be opened.

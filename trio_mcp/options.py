@@ -12,6 +12,7 @@ from typing_extensions import Unpack
 from ._version import __version__
 from .callbacks import (
     Callbacks,
+    ConnectionCallback,
     ElicitationCallback,
     ListRootsCallback,
     LoggingCallback,
@@ -25,7 +26,7 @@ from .features.response_cache import CacheOption, check_cache
 from .middleware.chain import MiddlewareOption, check_middleware
 from .negotiation import VersionOption, check_version
 
-__all__ = ["CommonOptions", "check_roots", "check_seconds", "make_setup"]
+__all__ = ["CommonOptions", "check_positive", "check_roots", "check_seconds", "make_setup"]
 
 
 class CommonOptions(TypedDict, total=False):
@@ -35,6 +36,7 @@ class CommonOptions(TypedDict, total=False):
     elicitation_callback: ElicitationCallback | None
     message_handler: MessageHandler | None
     logging_callback: LoggingCallback | None
+    connection_callback: ConnectionCallback | None
     middleware: MiddlewareOption | None
     list_roots_callback: ListRootsCallback | None
     protocol_version: VersionOption
@@ -74,6 +76,7 @@ def make_setup(identifier: str, audience: tuple[str, str], **options: Unpack[Com
             list_roots=options.get("list_roots_callback"),
             logging=options.get("logging_callback"),
             message=options.get("message_handler"),
+            connection=options.get("connection_callback"),
             sampling_capabilities=options.get("sampling_capabilities"),
             elicitation_capabilities=options.get("elicitation_capabilities"),
             extensions={name: extension.settings for name, extension in extensions.items()},
@@ -114,3 +117,14 @@ def check_seconds(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigurationError(f"{name} must be a number of seconds above 0, not {value!r}")
     return float(value)
+
+
+def check_positive(name: str, value: int) -> int:
+    """`value`, if it is a number of things.
+
+    Raises:
+        ConfigurationError: it is not an int above 0.
+    """
+    if type(value) is not int or value <= 0:
+        raise ConfigurationError(f"{name} must be an int above 0, not {value!r}")
+    return value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .errors import ConfigurationError
 
-__all__ = ["ReconnectPolicy"]
+__all__ = ["ReconnectPolicy", "check_reconnect"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +54,16 @@ class ReconnectPolicy:
     def allows(self, attempt: int) -> bool:
         """Whether there is such an attempt; the first one in a row is 0."""
         return self.attempts is None or attempt < self.attempts
+
+
+def check_reconnect(option: bool | ReconnectPolicy) -> ReconnectPolicy | None:
+    """The policy that `option` means: the default one for True, None for False.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    if isinstance(option, bool):
+        return ReconnectPolicy() if option else None
+    if not isinstance(option, ReconnectPolicy):
+        raise ConfigurationError(f"reconnect must be a bool or a ReconnectPolicy, not {option!r:.50}")
+    return option

@@ -155,7 +155,9 @@ class Session:
         """
         try:
             with deadline(self._connect_timeout, self._too_slow):
+                await self.transport.open()
                 self._adopt(await self._around_handshake(self._negotiator.negotiate))
+                self.transport.reopened = self._reopened
         except ConnectorError as exc:
             exc.locate(self._server)
             raise
@@ -334,6 +336,15 @@ class Session:
             error = copy.copy(renewal.error)
             error.message = f"the server ended the session, and a new one was refused: {error.message}"
             raise error from renewal.error
+
+    def _reopened(self) -> None:
+        """The transport has a new connection, to a server that knows nothing of the old one."""
+        self._dispatcher.forget_requests()
+        if self._envelope:
+            self._dispatcher.interrupted("the connection was lost and opened again")
+        elif self._renewal is None or self._renewal.done.is_set():
+            self._renewal = _Renewal()
+            self._supervisor.errands.start_soon(self._renew, self._renewal)
 
     async def _renew(self, renewal: _Renewal) -> None:
         in_callback.set(True)  # calls wait for this: it must not queue behind them

@@ -33,6 +33,8 @@ class Statistics:
     """Answers and notifications to the server that could not be delivered."""
     stream_reconnects: int = 0
     """Event streams that were taken up again."""
+    reconnects: int = 0
+    """Connections that were lost and opened again."""
     reinitializations: int = 0
     """Sessions that the server had ended and that were opened anew."""
 

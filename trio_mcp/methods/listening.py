@@ -9,12 +9,10 @@ import mcp_types as types
 
 from ..errors import UsageError
 from ..features.listening import Subscription
-from ..reconnecting import ReconnectPolicy
+from ..reconnecting import ReconnectPolicy, check_reconnect
 from .base import Requester
 
 __all__ = ["ListeningMethods"]
-
-_DEFAULT_POLICY = ReconnectPolicy()
 
 
 class ListeningMethods(Requester):
@@ -70,7 +68,4 @@ class ListeningMethods(Requester):
             wanted = wanted.model_copy(update={"taskIds": list(tasks)})
         if not (tools or prompts or resources or uris or tasks):
             raise UsageError("nothing to listen to: ask for tools, prompts, resources, uris or tasks")
-        policy = (
-            reconnect if isinstance(reconnect, ReconnectPolicy) else _DEFAULT_POLICY if reconnect else None
-        )
-        return self._live().listening.open(wanted, policy)
+        return self._live().listening.open(wanted, check_reconnect(reconnect))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from typing import ClassVar, Final, Literal, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Final, Literal, Protocol, TypeAlias
 
 import trio
 
@@ -35,6 +36,10 @@ _MAX_ERRANDS: Final = 1000
 """Errands that may be waiting or under way; what is to be delivered beyond that is dropped and counted."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class Inbox(Protocol):
     """Takes what the server sends of its own accord."""
 
@@ -44,6 +49,10 @@ class Inbox(Protocol):
 
     def interrupted(self, reason: str) -> None:
         """Messages that the server sent of its own accord may have been lost."""
+        ...
+
+    def connection_changed(self, connected: bool, reason: str) -> None:
+        """The connection was lost, or is there again."""
         ...
 
     async def breathe(self) -> None:
@@ -58,15 +67,33 @@ class Transport(ABC):
         inbox: takes the messages that are not answers.
         supervisor: where background tasks live.
         statistics: what to count in.
+
+    Attributes:
+        name: what kind it is.
+        reopened: called when a new connection has taken the place of one that was lost.
     """
 
-    name: ClassVar[TransportName]
+    name: TransportName
 
     def __init__(self, inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> None:
         self._inbox = inbox
         self._supervisor = supervisor
         self._statistics = statistics
         self._posts = trio.Semaphore(_MAX_POSTS)
+        self.reopened: Callable[[], object] = _nothing
+
+    async def open(self) -> None:
+        """Connect, where there is a connection that all messages share.
+
+        Raises:
+            ConnectError: it could not be made.
+        """
+        await trio.lowlevel.checkpoint()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a way to the server at this moment, as far as that is known."""
+        return True
 
     @abstractmethod
     async def request(self, message: Request) -> Response:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -63,7 +63,7 @@ class StreamableHttp(Transport):
         rng: the source of jitter.
     """
 
-    name: ClassVar[TransportName] = "streamable-http"
+    name: TransportName = "streamable-http"
 
     def __init__(
         self,
