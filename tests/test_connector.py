@@ -485,7 +485,7 @@ async def test_a_host_that_cannot_be_is_a_typed_error(host: str) -> None:
 
 async def test_connect_under_asyncio_says_what_to_do_too() -> None:
     def run() -> None:
-        asyncio.run(trio_mcp.connect(None, URL))  # type: ignore[arg-type]
+        asyncio.run(trio_mcp.connect(None, URL))  # type: ignore[call-overload]
 
     with pytest.raises(trio_mcp.UsageError, match=r"trio\.run"):
         await trio.to_thread.run_sync(run)
