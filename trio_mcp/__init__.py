@@ -32,11 +32,14 @@ from .errors import (
     NotConnected,
     ProtocolError,
     SessionExpired,
+    ToolFailed,
     TransportError,
     UnsupportedFeature,
+    URLElicitationRequired,
     UsageError,
     VersionMismatch,
 )
+from .features.uri_templates import expand_uri_template
 from .http_connector import HttpConnector
 from .opening import connect, open_connector
 from .statistics import Statistics
@@ -64,12 +67,15 @@ __all__ = [
     "SessionExpired",
     "Stalled",
     "Statistics",
+    "ToolFailed",
     "TransportError",
+    "URLElicitationRequired",
     "UnsupportedFeature",
     "UsageError",
     "VersionMismatch",
     "__version__",
     "connect",
+    "expand_uri_template",
     "open_connector",
 ]
 
