@@ -111,7 +111,7 @@ class Connection:
         return session.transport.name == "streamable-http" and is_modern(session.negotiated.version)
 
     def learn(self, page: types.ListToolsResult) -> types.ListToolsResult:
-        """Remember what calls of the listed tools need; gives the page without tools that must not be used."""
+        """Remember what calls of the listed tools need; gives the page without those not to be used."""
         if self.mirrors_arguments:
             tools = self.header_params.learn(page.tools)
             if len(tools) < len(page.tools):

@@ -87,4 +87,4 @@ def _scalar(name: str, value: object) -> str:
         raise InvalidArguments(
             f"{name!r} must be a string, a number, or a list or mapping of those, not {type(value).__name__}"
         )
-    return str(value)
+    return str.__str__(value) if isinstance(value, str) else str(value)
