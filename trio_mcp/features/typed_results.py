@@ -37,7 +37,11 @@ def result_adapter(kind: object) -> TypeAdapter[Any]:
         InvalidArguments: it is no type that pydantic can validate.
     """
     try:
-        return adapter_of(kind)
+        if isinstance(kind, str):
+            raise NameError(kind)  # which pydantic would look for among our names, and not the caller's
+        adapter = adapter_of(kind)
+        adapter.rebuild()  # nothing, unless it waits for a name: that is to be found out before the call
+        return adapter
     except (PydanticUserError, NameError) as exc:
         raise InvalidArguments(
             f"result_type is not a type that pydantic can validate: {kind!r:.100}"
