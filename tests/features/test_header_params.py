@@ -30,7 +30,7 @@ def tool(schema: Json, name: str = "t") -> types.Tool:
     return types.Tool.model_validate({"name": name, "inputSchema": {"type": "object", **schema}})
 
 
-def params(**properties: Json) -> Json:
+def params(**properties: object) -> Json:
     return {"properties": properties}
 
 
