@@ -22,6 +22,7 @@ from trio_mcp.protocol.headers import is_plain
 from trio_mcp.statistics import Statistics
 from trio_mcp.testing import CUT, Call, Reply, ScriptedServer
 from trio_mcp.testing.messages import Json
+from trio_mcp.transports.streamable_http import StreamableHttp
 
 REGION = {"type": "string", "x-mcp-header": "Region"}
 
@@ -298,6 +299,15 @@ async def test_a_legacy_connection_knows_no_such_thing(serve: Serve) -> None:
         assert [tool.name for tool in await c.list_tools()] == ["t", "bad"]
         await c.call_tool("t", {"r": "x"})
         assert c.statistics().tools_dropped == 0
+    assert sent(server) == [None]
+
+
+async def test_other_transports_know_no_such_thing(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StreamableHttp, "name", "stdio")
+    server = serving(serve)
+    async with server.connect() as c:
+        assert [tool.name for tool in await c.list_tools()] == ["t", "bad"]
+        await c.call_tool("t", {"r": "x"})
     assert sent(server) == [None]
 
 

@@ -177,7 +177,7 @@ async def test_progress_goes_on_through_the_second_request(
 
 
 async def raised(c: Connector) -> URLElicitationRequired:
-    with pytest.raises(URLElicitationRequired) as caught:
+    with trio.fail_after(1000), pytest.raises(URLElicitationRequired) as caught:
         await call(c)
     assert c.is_connected
     return caught.value
@@ -302,7 +302,7 @@ async def test_another_error_of_the_second_request_is_raised_as_it_is(
 async def test_malformed_data_stays_a_plain_error(serve: Serve, data: Any) -> None:
     server, consent = serving(serve, MCPError(REQUIRED, "odd", data)), Consent()
     async with server.connect(elicitation_callback=consent) as c:
-        with pytest.raises(MCPError, match="odd") as caught:
+        with trio.fail_after(5), pytest.raises(MCPError, match="odd") as caught:
             await call(c)
         assert type(caught.value) is MCPError
         assert caught.value.data == data
@@ -313,7 +313,7 @@ async def test_malformed_data_stays_a_plain_error(serve: Serve, data: Any) -> No
 async def test_no_other_version_has_it(serve: Serve, version: str) -> None:
     server = serving(serve, required("a"), version=version)
     async with server.connect(elicitation_callback=Consent()) as c:
-        with pytest.raises(MCPError) as caught:
+        with trio.fail_after(5), pytest.raises(MCPError) as caught:
             await call(c)
     assert type(caught.value) is MCPError
 
@@ -344,6 +344,24 @@ async def test_a_call_that_waits_holds_no_place_among_the_calls(
             with trio.fail_after(1):
                 await call(c)
             nursery.start_soon(after, 5, server, "a")
+
+
+async def test_a_callback_may_call_back_however_many_calls_there_are(
+    serve: Serve, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def look_first() -> types.ElicitResult:
+        await c.get_prompt("who am I?")
+        nursery.start_soon(after, 1, server, "a")
+        return types.ElicitResult(action="accept")
+
+    server = serving(serve, required("a"))
+    async with server.connect(elicitation_callback=Consent(a=look_first), max_connections=1) as c:
+        async with trio.open_nursery() as calls:
+            server.on["ext/any"] = lambda call: call.sse(100, call.response(DONE))
+            calls.start_soon(call, c)
+            calls.start_soon(CALLS["ext/any"], c)
+            await trio.sleep(50)
+            assert server.methods().count("prompts/get") == 1
 
 
 async def test_the_end_of_the_connection_ends_the_wait(
