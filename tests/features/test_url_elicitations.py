@@ -350,6 +350,7 @@ async def test_a_callback_may_call_back_however_many_calls_there_are(
     serve: Serve, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def look_first() -> types.ElicitResult:
+        await trio.sleep(10)  # another call has the only place by then
         await c.get_prompt("who am I?")
         nursery.start_soon(after, 1, server, "a")
         return types.ElicitResult(action="accept")
@@ -359,6 +360,7 @@ async def test_a_callback_may_call_back_however_many_calls_there_are(
         async with trio.open_nursery() as calls:
             server.on["ext/any"] = lambda call: call.sse(100, call.response(DONE))
             calls.start_soon(call, c)
+            await trio.sleep(1)
             calls.start_soon(CALLS["ext/any"], c)
             await trio.sleep(50)
             assert server.methods().count("prompts/get") == 1
