@@ -229,8 +229,8 @@ class MCPError(ConnectorError):
 class URLElicitationRequired(MCPError):
     """The user must go to some URLs before the server can do what was asked (2511/client/elicitation).
 
-    Raised if no callback declares elicitation by URL, if one was declined, or if the server did not say in
-    time that all is done. The request can be sent again afterwards.
+    Raised if no callback declares elicitation by URL, if one was declined, or if the server wants some still
+    when the request is sent again. It can be sent once more when the user has been there.
 
     Attributes:
         elicitations: where to go, and why. A URL must not be opened, nor fetched, without the user's consent.

@@ -1,8 +1,9 @@
 """Requests that the server does not carry out before the user has been to a URL: error -32042.
 
 2511/client/elicitation, "URL Elicitation Required Error"; no other version has it. Where the elicitation
-callback takes URLs, it is asked for each of them. If it accepts all, the server's notifications that they are
-done are waited for, and the request is sent again, once.
+callback takes URLs, it is asked for each of them. If it accepts all, the server's notifications that they
+are done are waited for, and the request is sent again, once. A server need not send notifications: when none
+has come for `_PATIENCE`, the request is sent again all the same, and the server says whether all is done.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["URLElicitations"]
 _COMPLETE: Final = "notifications/elicitation/complete"
 _MAX_ELICITATIONS: Final = 100
 _PATIENCE: Final = 300.0
-"""Seconds in which at least one elicitation must be completed, for the next one to be waited for."""
+"""Seconds that the next notification is waited for."""
 
 
 class _Data(BaseModel):
@@ -53,8 +54,8 @@ class URLElicitations:
         """What the request brings after the elicitations; see `Remedy`.
 
         Raises:
-            URLElicitationRequired: no callback takes URLs, one was declined, the server did not say within
-                `_PATIENCE` that one more is done, or it wants more of them.
+            URLElicitationRequired: no callback takes URLs, one was declined, or the server still wants some
+                when it is asked again.
             MCPError: the error, if its data is not what the protocol has for it.
             Exception: what the callback raised.
         """
@@ -64,8 +65,9 @@ class URLElicitations:
         # Before the callback is asked: a user may be done before the callback returns.
         done = _Completion({str(each.elicitation_id) for each in required.elicitations})
         with self._dispatcher.watch((_COMPLETE,), done.heed):
-            if not await self._accepted(required.elicitations) or not await done.wait():
+            if not await self._accepted(required.elicitations):
                 raise required
+            await done.wait()
         try:
             return await again()
         except MCPError as exc:
@@ -123,12 +125,11 @@ class _Completion:
             self._ids.remove(done)
             self._news.set()
 
-    async def wait(self) -> bool:
-        """Wait until all are done; False if none was for `_PATIENCE`."""
+    async def wait(self) -> None:
+        """Wait until all are done, or none was for `_PATIENCE`."""
         while self._ids:
             self._news = trio.Event()
             with trio.move_on_after(_PATIENCE) as scope:
                 await self._news.wait()
             if scope.cancelled_caught:
-                return False
-        return True
+                break
