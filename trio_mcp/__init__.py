@@ -32,8 +32,10 @@ from .errors import (
     NotConnected,
     ProtocolError,
     SessionExpired,
+    ToolFailed,
     TransportError,
     UnsupportedFeature,
+    URLElicitationRequired,
     UsageError,
     VersionMismatch,
 )
@@ -49,6 +51,7 @@ from .features.listening.events import (
     ToolsChanged,
 )
 from .features.response_cache import CacheEntry, CacheKey, CacheStore, MemoryCache
+from .features.uri_templates import expand_uri_template
 from .http_connector import HttpConnector
 from .opening import connect, open_connector
 from .reconnecting import ReconnectPolicy
@@ -92,12 +95,15 @@ __all__ = [
     "Subscription",
     "TaskChanged",
     "ToolsChanged",
+    "ToolFailed",
     "TransportError",
+    "URLElicitationRequired",
     "UnsupportedFeature",
     "UsageError",
     "VersionMismatch",
     "__version__",
     "connect",
+    "expand_uri_template",
     "open_connector",
 ]
 

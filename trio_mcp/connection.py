@@ -18,15 +18,17 @@ import mcp_types as types
 from .callbacks import Callbacks, Caller, ProgressCallback
 from .dispatcher import Dispatcher
 from .features.extensions import Extension, ExtensionResults
+from .features.header_params import HeaderParams
 from .features.input_rounds import InputRounds
 from .features.listening import Listening
 from .features.output_schemas import OutputSchemas
 from .features.response_cache import INVALIDATING, CacheStore, ResponseCache
+from .features.url_elicitations import URLElicitations
 from .middleware.base import Middleware, MiddlewareContext
 from .middleware.chain import Chain, Hook
 from .negotiation import Negotiated
 from .protocol.headers import check_request_headers
-from .protocol.versions import LATEST_MODERN_VERSION
+from .protocol.versions import LATEST_MODERN_VERSION, is_modern
 from .protocol.wire import JSONObject
 from .server_requests import ServerRequests
 from .session import Handshake, Resolver, Session
@@ -83,6 +85,7 @@ class Connection:
         dispatcher: takes what the server sends of its own accord.
         supervisor: where background tasks live.
         output_schemas: of the tools that were listed; None for no validation.
+        header_params: which arguments of the tools that were listed go into headers.
         cache: results that may be kept; None for no cache.
         listening: those who listen.
     """
@@ -93,6 +96,7 @@ class Connection:
         session: Session,
         dispatcher: Dispatcher,
         supervisor: Supervisor,
+        statistics: Statistics,
         chain: Chain | None,
     ) -> None:
         self.identifier: str = setup.identifier
@@ -100,6 +104,7 @@ class Connection:
         self.dispatcher: Dispatcher = dispatcher
         self.supervisor: Supervisor = supervisor
         self.output_schemas: OutputSchemas | None = OutputSchemas() if setup.validate_output else None
+        self.header_params: HeaderParams = HeaderParams(statistics)
         self.cache: ResponseCache | None = None
         if setup.cache is not None:
             self.cache = ResponseCache(setup.cache, *setup.audience)
@@ -107,6 +112,22 @@ class Connection:
             session, dispatcher, supervisor, setup.rng, setup.connect_timeout
         )
         self._chain = chain
+
+    @property
+    def mirrors_arguments(self) -> bool:
+        """Whether arguments of tools go into headers: modern Streamable HTTP alone has that."""
+        session = self.session
+        return session.transport.name == "streamable-http" and is_modern(session.negotiated.version)
+
+    def learn(self, page: types.ListToolsResult) -> types.ListToolsResult:
+        """Remember what calls of the listed tools need; gives the page without those not to be used."""
+        if self.mirrors_arguments:
+            tools = self.header_params.learn(page.tools)
+            if len(tools) < len(page.tools):
+                page = page.model_copy(update={"tools": tools})
+        if self.output_schemas is not None:
+            self.output_schemas.learn(page.tools)
+        return page
 
     def heed(self, notification: str, params: JSONObject) -> None:
         """Forget what a notification of the server makes stale."""
@@ -128,6 +149,7 @@ class Connection:
         if headers:
             headers = check_request_headers(headers)
         if self._chain is None:
+            headers = self._mirrored(method, params, headers)
             return self.session.request(
                 method, params, result_type, progress_callback, meta, headers, unresolved=unresolved
             )
@@ -150,9 +172,21 @@ class Connection:
             result_type,
             progress_callback,
             meta,
-            check_request_headers(headers),
+            self._mirrored(method, params, check_request_headers(headers)),
             unresolved=unresolved,
         )
+
+    def _mirrored(
+        self, method: str, params: JSONObject | None, headers: Mapping[str, str] | None
+    ) -> Mapping[str, str] | None:
+        """`headers`, and those that the tool asks for, of the arguments as they are sent.
+
+        Middleware may have changed them. What the caller says of such a header is not changed.
+        """
+        if method != "tools/call" or params is None:
+            return headers
+        mirrored = self.header_params.headers(params.get("name"), params.get("arguments"))
+        return {**mirrored, **(headers or {})} if mirrored else headers
 
 
 @asynccontextmanager
@@ -199,6 +233,7 @@ async def open_connection(
             for kind, handler in each.results.items()
         }
         resolvers["input_required"] = InputRounds(requests, connector)
+        elicitations = URLElicitations(requests, dispatcher, connector)
         session = Session(
             transport,
             dispatcher,
@@ -211,10 +246,11 @@ async def open_connection(
             server=setup.identifier,
             around_handshake=_directly if chain is None else partial(_around_handshake, chain, setup),
             resolvers=resolvers,
+            remedies={types.URL_ELICITATION_REQUIRED: elicitations.remedy},
         )
         supervisor.close = session.close
         supervisor.drain, supervisor.goodbye = dispatcher.drain, transport.goodbye
-        connection = Connection(setup, session, dispatcher, supervisor, chain)
+        connection = Connection(setup, session, dispatcher, supervisor, statistics, chain)
         with dispatcher.watch(INVALIDATING, connection.heed):
             try:
                 yield connection

@@ -7,14 +7,14 @@ import itertools
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache, partial
+from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import mcp_types as types
 import trio
 from mcp_types import LOG_LEVEL_META_KEY
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from .callbacks import Callbacks, ProgressCallback, in_callback
 from .deadlines import ConnectTimeout, deadline
@@ -22,6 +22,7 @@ from .dispatcher import Dispatcher, Progress
 from .errors import (
     ConnectorError,
     InvalidArguments,
+    MCPError,
     ProtocolError,
     SessionExpired,
     UnsupportedFeature,
@@ -29,14 +30,14 @@ from .errors import (
 from .in_flight import InFlight
 from .negotiation import Negotiated, Negotiator
 from .protocol.envelope import envelope, with_lawful_ttl, with_meta
-from .protocol.validation import first_error
+from .protocol.validation import adapter_of, first_error
 from .protocol.versions import has_method, is_modern
 from .protocol.wire import JSONObject, Notification, Request, RequestId
 from .statistics import Statistics
 from .supervision import Supervisor, open_flat_nursery
 from .transports.base import Transport
 
-__all__ = ["AroundHandshake", "Handshake", "Resolver", "Session"]
+__all__ = ["AroundHandshake", "Handshake", "Remedy", "Resolver", "Session"]
 
 T = TypeVar("T")
 M = TypeVar("M", Request, Notification)
@@ -52,6 +53,10 @@ Handshake: TypeAlias = Callable[[Mapping[str, str] | None], Awaitable[Negotiated
 """Makes a handshake, with further HTTP headers."""
 AroundHandshake: TypeAlias = Callable[[Handshake], Awaitable[Negotiated]]
 """Has a handshake made, and does what is to be done around it."""
+
+
+Remedy: TypeAlias = Callable[[MCPError, Callable[[], Awaitable[JSONObject]]], Awaitable[JSONObject]]
+"""Does what the server's error asks for, and gives what the request brings then; or raises an error."""
 
 
 class Resolver(Protocol):
@@ -97,6 +102,7 @@ class Session:
         server: what errors call the server.
         around_handshake: what is to be done around each handshake.
         resolvers: what deals with results that are not complete, by their type.
+        remedies: what deals with errors that ask for something, by their code.
 
     Attributes:
         negotiated: what the handshake established; there once `open` has returned.
@@ -117,6 +123,7 @@ class Session:
         server: str,
         around_handshake: AroundHandshake,
         resolvers: Mapping[str, Resolver],
+        remedies: Mapping[int, Remedy],
     ) -> None:
         self.transport: Transport = transport
         # Who gives a callback for logs wants some: a modern server sends none that is not asked for.
@@ -134,6 +141,7 @@ class Session:
         )
         self._around_handshake = around_handshake
         self._resolvers = resolvers
+        self._remedies = remedies
         self.negotiated: Negotiated
         self._envelope: Mapping[str, Any] = {}
         self._renewal: _Renewal | None = None
@@ -256,7 +264,12 @@ class Session:
     ) -> JSONObject:
         """Send a request, and whatever more it takes until its result is complete."""
         request = Request(request_id or self.next_id(), method, params, headers)
-        result = (await self._with_session(self.transport.request, request)).result
+        try:
+            result = (await self._with_session(self.transport.request, request)).result
+        except MCPError as exc:
+            if exc.code not in self._remedies:
+                raise
+            result = await self._remedies[exc.code](exc, partial(self._again, method, headers, params))
         if params is None:
             return result
         if method in _LASTING:
@@ -268,7 +281,9 @@ class Session:
             result = await resolver.resolve(result, partial(self._again, method, headers), method, params)
         return result
 
-    async def _again(self, method: str, headers: Mapping[str, str] | None, params: JSONObject) -> JSONObject:
+    async def _again(
+        self, method: str, headers: Mapping[str, str] | None, params: JSONObject | None
+    ) -> JSONObject:
         request = Request(self.next_id(), method, params, headers)
         return (await self._with_session(self.transport.request, request)).result
 
@@ -367,11 +382,6 @@ class _Renewal:
         self.error: ConnectorError | None = None
 
 
-@lru_cache(maxsize=256)
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
 def _typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[T]]) -> T:
     """`result`, validated once, straight into the type that the caller gets."""
     result_type = result.get("resultType", "complete")
@@ -385,7 +395,7 @@ def _typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[T]])
     try:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind.model_validate(result, by_name=False)
-        typed: T = _adapter(cast("Any", kind)).validate_python(result)
+        typed: T = adapter_of(kind).validate_python(result)
         return typed
     except ValidationError as exc:
         raise ProtocolError(f"the server's result is not valid at {first_error(exc)}") from exc

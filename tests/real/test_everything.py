@@ -16,7 +16,7 @@ import pytest
 import trio
 from pydantic import FileUrl
 
-from trio_mcp import MCPError, RequestContext
+from trio_mcp import MCPError, RequestContext, URLElicitationRequired
 from trio_mcp.opening import HttpOptions
 
 from .children import Child, connected, start_on_free_port
@@ -65,6 +65,7 @@ class User:
     def __init__(self) -> None:
         self.forms: list[types.ElicitRequestFormParams] = []
         self.urls: list[types.ElicitRequestURLParams] = []
+        self.declined = ""
         self.progress: list[tuple[float, float | None]] = []
         self._tell, self._told = trio.open_memory_channel[types.ServerNotification](100)
 
@@ -80,7 +81,7 @@ class User:
     async def answer(self, context: RequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
         if isinstance(params, types.ElicitRequestURLParams):
             self.urls.append(params)
-            return types.ElicitResult(action="accept")
+            return types.ElicitResult(action="decline" if params.url == self.declined else "accept")
         self.forms.append(params)
         chosen: dict[str, str | int | float | bool | list[str] | None] = {"name": "Ada", "integer": 7}
         if "interpretation" in params.requested_schema["properties"]:
@@ -194,18 +195,18 @@ async def test_a_form_comes_with_its_schema_and_goes_back_with_its_defaults(ever
         assert f'"{default}"' in text
 
 
-async def test_a_url_that_is_required_first_is_an_mcp_error_that_names_it(everything: Child) -> None:
+async def test_a_url_that_is_required_first_is_an_error_that_names_it_if_it_is_declined(
+    everything: Child,
+) -> None:
     user = User()
+    user.declined = "https://modelcontextprotocol.io"
     arguments = {"url": "https://example.com/", "errorPath": True}
     async with connected(everything.url, **user.options()) as c:
-        with pytest.raises(MCPError, match="browser-based authorization") as caught:
+        with pytest.raises(URLElicitationRequired, match="browser-based authorization") as caught:
             await c.call_tool("trigger-url-elicitation", arguments)
-        assert caught.value.code == -32042
-        assert isinstance(caught.value.data, dict)
-        (required,) = caught.value.data["elicitations"]
-        assert required["url"] == "https://modelcontextprotocol.io"
+        assert [each.url for each in caught.value.elicitations] == [user.declined]
         assert "completed" in text_of(await c.call_tool("trigger-url-elicitation", arguments))
-    assert [each.url for each in user.urls] == ["https://example.com/"]
+    assert [each.url for each in user.urls] == [user.declined, "https://example.com/"]
 
 
 @OFFERED

@@ -11,7 +11,7 @@ from mcp_types import INVALID_PARAMS, CacheableResult, PaginatedResult
 
 from ..callbacks import ProgressCallback
 from ..connection import Connection
-from ..errors import MCPError, ProtocolError
+from ..errors import ConnectorError, MCPError, ProtocolError
 from ..features.response_cache import CacheMode
 
 __all__ = ["MAX_PAGES", "Requester", "at"]
@@ -80,7 +80,7 @@ class Requester(ABC):
         """
         await self._live().session.notify(method, params)
 
-    def _located(self, error: ProtocolError, request: str | None = None) -> ProtocolError:
+    def _located(self, error: ConnectorError, request: str | None = None) -> ConnectorError:
         return error.locate(self._live().identifier, request)
 
     async def _cached(
