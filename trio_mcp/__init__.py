@@ -32,16 +32,19 @@ from .errors import (
     NotConnected,
     ProtocolError,
     SessionExpired,
+    TaskCancelled,
     TransportError,
     UnsupportedFeature,
     UsageError,
     VersionMismatch,
 )
+from .features.tasks import TASKS_EXTENSION, TaskHandle, TaskUpdate
 from .http_connector import HttpConnector
 from .opening import connect, open_connector
 from .statistics import Statistics
 
 __all__ = [
+    "TASKS_EXTENSION",
     "AccessDenied",
     "AuthorizationError",
     "ConfigurationError",
@@ -64,6 +67,9 @@ __all__ = [
     "SessionExpired",
     "Stalled",
     "Statistics",
+    "TaskCancelled",
+    "TaskHandle",
+    "TaskUpdate",
     "TransportError",
     "UnsupportedFeature",
     "UsageError",

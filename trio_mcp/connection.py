@@ -9,16 +9,19 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import mcp_types as types
+import trio
 
-from .callbacks import Callbacks, Caller, ProgressCallback
+from .callbacks import Callbacks, Caller, ProgressCallback, in_callback
+from .deadlines import Stalled, deadline
 from .dispatcher import Dispatcher
 from .features.extensions import Extension, ExtensionResults
 from .features.input_rounds import InputRounds
 from .features.output_schemas import OutputSchemas
 from .features.response_cache import INVALIDATING, CacheStore, ResponseCache
+from .features.tasks import TASK_NOTIFICATIONS, TaskResults, Tasks
 from .middleware.base import Middleware, MiddlewareContext
 from .middleware.chain import Chain, Hook
 from .negotiation import Negotiated
@@ -26,7 +29,7 @@ from .protocol.headers import check_request_headers
 from .protocol.versions import LATEST_MODERN_VERSION
 from .protocol.wire import JSONObject
 from .server_requests import ServerRequests
-from .session import Handshake, Resolver, Session
+from .session import Augmentation, Handshake, Resolver, Session
 from .statistics import Statistics
 from .supervision import Supervisor, open_supervisor
 from .transports.base import Inbox, OneWay, Transport
@@ -34,6 +37,11 @@ from .transports.base import Inbox, OneWay, Transport
 __all__ = ["Connection", "Setup", "TransportFactory", "open_connection"]
 
 T = TypeVar("T")
+
+_MAX_UNAWAITED: Final = 32
+"""Requests that nobody waits for, sent at a time."""
+_UNAWAITED_TIMEOUT: Final = 10.0
+"""Seconds for each of them."""
 
 TransportFactory: TypeAlias = Callable[[Inbox, Supervisor, Statistics], Transport]
 
@@ -54,6 +62,7 @@ class Setup:
         extensions: what is offered beyond the protocol.
         cache: where results are kept; None for nowhere.
         audience: which server, and whose credentials, in the keys of what is kept.
+        tasks: whether the tasks extension is offered, and is ours to handle.
     """
 
     identifier: str
@@ -67,6 +76,7 @@ class Setup:
     extensions: Mapping[str, Extension]
     cache: CacheStore | None
     audience: tuple[str, str]
+    tasks: bool
 
 
 class Connection:
@@ -79,6 +89,7 @@ class Connection:
         supervisor: where background tasks live.
         output_schemas: of the tools that were listed; None for no validation.
         cache: results that may be kept; None for no cache.
+        tasks: the tool calls that the server carries out as tasks.
     """
 
     def __init__(
@@ -88,6 +99,7 @@ class Connection:
         dispatcher: Dispatcher,
         supervisor: Supervisor,
         chain: Chain | None,
+        caller: Caller,
     ) -> None:
         self.identifier: str = setup.identifier
         self.session: Session = session
@@ -97,7 +109,9 @@ class Connection:
         self.cache: ResponseCache | None = None
         if setup.cache is not None:
             self.cache = ResponseCache(setup.cache, *setup.audience)
+        self.tasks: Tasks = Tasks(self, dispatcher, dispatcher.requests, caller, setup.tasks)
         self._chain = chain
+        self._unawaited = trio.Semaphore(_MAX_UNAWAITED)
 
     def heed(self, notification: str, params: JSONObject) -> None:
         """Forget what a notification of the server makes stale."""
@@ -114,6 +128,8 @@ class Connection:
         meta: JSONObject | None = None,
         headers: Mapping[str, str] | None = None,
         unresolved: frozenset[str] = frozenset(),
+        augmentation: Augmentation | None = None,
+        errand: bool = False,
     ) -> T:
         """Send a request through the middleware; see `Session.request`."""
         session = self.session
@@ -121,7 +137,15 @@ class Connection:
             headers = check_request_headers(headers)
         if self._chain is None:
             return await session.request(
-                method, params, result_type, progress_callback, meta, headers, unresolved=unresolved
+                method,
+                params,
+                result_type,
+                progress_callback,
+                meta,
+                headers,
+                unresolved=unresolved,
+                augmentation=augmentation,
+                errand=errand,
             )
 
         async def send(params: JSONObject | None, headers: Mapping[str, str]) -> T:
@@ -133,9 +157,21 @@ class Connection:
                 meta,
                 check_request_headers(headers),
                 unresolved=unresolved,
+                augmentation=augmentation,
+                errand=errand,
             )
 
         return await self._chain.request(method, params, headers, send)
+
+    def request_soon(self, method: str, params: JSONObject) -> None:
+        """Send a request whose answer nobody waits for, as an errand, and within a bound."""
+        self.session.transport.errand(partial(self._request_unawaited, method, params))
+
+    async def _request_unawaited(self, method: str, params: JSONObject) -> None:
+        in_callback.set(True)  # it must not queue behind calls
+        async with self._unawaited:
+            with deadline(_UNAWAITED_TIMEOUT, lambda: Stalled(f"no answer to {method}")):
+                await self.request(method, params, dict[str, Any], errand=True)
 
 
 @asynccontextmanager
@@ -197,8 +233,13 @@ async def open_connection(
         )
         supervisor.close = session.close
         supervisor.drain, supervisor.goodbye = dispatcher.drain, transport.goodbye
-        connection = Connection(setup, session, dispatcher, supervisor, chain)
-        with dispatcher.watch(INVALIDATING, connection.heed):
+        connection = Connection(setup, session, dispatcher, supervisor, chain, connector)
+        if setup.tasks:
+            resolvers["task"] = TaskResults(connection.tasks)
+        with (
+            dispatcher.watch(INVALIDATING, connection.heed),
+            dispatcher.watch(TASK_NOTIFICATIONS, connection.tasks.heed),
+        ):
             try:
                 yield connection
             finally:

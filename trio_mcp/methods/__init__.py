@@ -9,11 +9,12 @@ from __future__ import annotations
 from .base import MAX_PAGES
 from .prompts import PromptMethods
 from .resources import ResourceMethods
+from .tasks import TaskMethods
 from .tools import ToolMethods
 from .utilities import UtilityMethods
 
 __all__ = ["MAX_PAGES", "Methods"]
 
 
-class Methods(ToolMethods, ResourceMethods, PromptMethods, UtilityMethods):
+class Methods(TaskMethods, ToolMethods, ResourceMethods, PromptMethods, UtilityMethods):
     """The client's methods of MCP."""

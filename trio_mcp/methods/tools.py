@@ -12,7 +12,7 @@ from ..errors import InvalidArguments, InvalidOutput
 from ..features.response_cache import CacheMode
 from .base import Requester, at
 
-__all__ = ["ToolMethods"]
+__all__ = ["ToolMethods", "call_params"]
 
 
 class ToolMethods(Requester):
@@ -34,6 +34,7 @@ class ToolMethods(Requester):
         schemas = self._live().output_schemas
         if schemas is not None:
             schemas.learn(page.tools)
+        self._live().tasks.learn(page.tools)
         return page
 
     async def call_tool(
@@ -50,6 +51,10 @@ class ToolMethods(Requester):
         time once the server can have seen it. If the tool was listed by this connector and has an output
         schema, the structured content is validated against it.
 
+        A server may carry it out as a task, if the tasks extension is offered to it; one of 2025-11-25 does,
+        if it listed the tool so. Then this waits for the task, and cancelling the scope around it cancels the
+        task at the server. `start_task` gives a handle instead.
+
         Args:
             name: the tool's name.
             arguments: a JSON object; None is an empty one.
@@ -61,12 +66,23 @@ class ToolMethods(Requester):
             InvalidOutput: the structured content does not fit the output schema.
             ConnectorError: see `request`.
         """
-        if not isinstance(arguments, Mapping | None):
-            raise InvalidArguments(f"arguments must be a mapping of names to values, not {arguments!r:.50}")
-        params = {"name": name, "arguments": dict(arguments or {})}
-        result = await self.request(
-            "tools/call", params, types.CallToolResult, progress_callback=progress_callback, meta=meta
+        params: Mapping[str, Any] = call_params(name, arguments)
+        live = self._live()
+        creation = live.tasks.required(name)
+        if creation is not None:
+            params = {**params, "task": {}}
+        result = await live.request(
+            "tools/call",
+            params,
+            types.CallToolResult,
+            progress_callback=progress_callback,
+            meta=meta,
+            augmentation=creation,
         )
+        return self._checked(name, result)
+
+    def _checked(self, name: str, result: types.CallToolResult) -> types.CallToolResult:
+        """`result`, if its structured content fits the tool's output schema."""
         schemas = self._live().output_schemas
         if schemas is not None:
             try:
@@ -74,3 +90,14 @@ class ToolMethods(Requester):
             except InvalidOutput as exc:
                 raise self._located(exc, f"tools/call {name!r}") from exc.__cause__
         return result
+
+
+def call_params(name: str, arguments: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The params of a tool call.
+
+    Raises:
+        InvalidArguments: the arguments are not a mapping.
+    """
+    if not isinstance(arguments, Mapping | None):
+        raise InvalidArguments(f"arguments must be a mapping of names to values, not {arguments!r:.50}")
+    return {"name": name, "arguments": dict(arguments or {})}
