@@ -13,7 +13,7 @@ from ..errors import InvalidArguments
 from ..features.response_cache import CacheMode
 from ..features.tasks import TaskHandle
 from .base import at
-from .tools import ToolMethods, call_params
+from .tools import ToolMethods, call_params, checked
 
 __all__ = ["TaskMethods"]
 
@@ -49,10 +49,13 @@ class TaskMethods(ToolMethods):
             UnsupportedFeature: the version is a modern one, and the extension was not offered.
             ConnectorError: see `call_tool`.
         """
-        if ttl is not None and not (math.isfinite(ttl) and ttl > 0):
+        if ttl is not None and (
+            isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl < math.inf
+        ):
             raise InvalidArguments(f"ttl must be a number of seconds above 0, not {ttl!r}")
-        tasks = self._live().tasks
-        return await tasks.start(call_params(name, arguments), meta, ttl, partial(self._checked, name))
+        live = self._live()
+        check = partial(checked, live, name)
+        return await live.tasks.start(call_params(name, arguments), meta, ttl, check)
 
     def task(self, task_id: str) -> TaskHandle:
         """A handle for a task that was started earlier: on another connection, or by another program.

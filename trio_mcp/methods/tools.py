@@ -8,11 +8,12 @@ from typing import Any
 import mcp_types as types
 
 from ..callbacks import ProgressCallback
+from ..connection import Connection
 from ..errors import InvalidArguments, InvalidOutput
 from ..features.response_cache import CacheMode
 from .base import Requester, at
 
-__all__ = ["ToolMethods", "call_params"]
+__all__ = ["ToolMethods", "call_params", "checked"]
 
 
 class ToolMethods(Requester):
@@ -79,17 +80,21 @@ class ToolMethods(Requester):
             meta=meta,
             augmentation=creation,
         )
-        return self._checked(name, result)
+        return checked(live, name, result)
 
-    def _checked(self, name: str, result: types.CallToolResult) -> types.CallToolResult:
-        """`result`, if its structured content fits the tool's output schema."""
-        schemas = self._live().output_schemas
-        if schemas is not None:
-            try:
-                schemas.check(name, result)
-            except InvalidOutput as exc:
-                raise self._located(exc, f"tools/call {name!r}") from exc.__cause__
-        return result
+
+def checked(connection: Connection, name: str, result: types.CallToolResult) -> types.CallToolResult:
+    """`result` of the tool `name`, if its structured content fits the output schema that was listed.
+
+    Raises:
+        InvalidOutput: it does not.
+    """
+    if connection.output_schemas is not None:
+        try:
+            connection.output_schemas.check(name, result)
+        except InvalidOutput as exc:
+            raise exc.locate(connection.identifier, f"tools/call {name!r}") from exc.__cause__
+    return result
 
 
 def call_params(name: str, arguments: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -152,5 +152,9 @@ class ExtensionTasks(Dialect):
         task.answered.add(key)
         params = task_params(task.task_id, inputResponses={key: answer})
         # A server ignores what it has been told already, so this may be said twice.
-        await persevere(partial(self._peer.request, "tasks/update", params, types.EmptyResult))
+        try:
+            await persevere(partial(self._peer.request, "tasks/update", params, types.EmptyResult))
+        except BaseException:
+            task.answered.discard(key)
+            raise
         task.hint()

@@ -238,7 +238,7 @@ class TaskHandle:
     # The block
 
     async def __aenter__(self) -> Self:
-        return self
+        return self  # no checkpoint: one that is cancelled here would leave the task behind
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

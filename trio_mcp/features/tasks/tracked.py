@@ -47,7 +47,7 @@ class TrackedTask:
         self._look = look
         self._looked_at: float | None = None if state is None else trio.current_time()
         self._looking = False
-        self._hint = trio.Event()
+        self._hinted = False
 
     @property
     def ended(self) -> bool:
@@ -60,8 +60,9 @@ class TrackedTask:
         self._tell()
 
     def hint(self) -> None:
-        """There may be news: look soon."""
-        self._hint.set()
+        """There may be news: look soon. Called by readers: never waits."""
+        self._hinted = True
+        self._tell()
 
     def adopt(self, state: TaskState) -> None:
         """Take what the server says of the task; an end is the end, whatever comes late."""
@@ -91,21 +92,23 @@ class TrackedTask:
                 continue
             self._looking = True
             try:
-                await self._pause()
-                self._hint = trio.Event()
-                try:
-                    await persevere(self.refresh)
-                finally:
-                    self._looked_at = trio.current_time()
+                if await self._is_time():
+                    self._hinted = False
+                    try:
+                        await persevere(self.refresh)
+                    finally:
+                        self._looked_at = trio.current_time()
             finally:
                 self._looking = False
                 self._tell()  # another waiter has to look, should this one leave
 
-    async def _pause(self) -> None:
-        """Wait until it is time to look: for as long as the server asks for, or until it gives a hint."""
+    async def _is_time(self) -> bool:
+        """Wait for the next look, for as long as the server asks for; or False as soon as there are news."""
         if self._looked_at is None or self.state is None:
-            return
-        with trio.move_on_at(self._looked_at + self.state.interval):
-            await self._hint.wait()
+            return True
         # Hints may come in floods.
-        await trio.sleep_until(self._looked_at + SHORTEST_INTERVAL)
+        pause = SHORTEST_INTERVAL if self._hinted else self.state.interval
+        with trio.move_on_at(self._looked_at + pause):
+            await self.changed.wait()
+            return False
+        return True
