@@ -5,6 +5,7 @@ Connector ── Connection.request ── middleware ── Session ── Tran
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import trio
 from .callbacks import Callbacks, Caller, ProgressCallback, in_callback
 from .deadlines import Stalled, deadline
 from .dispatcher import Dispatcher
+from .errors import MCPError
 from .features.extensions import Extension, ExtensionResults
 from .features.input_rounds import InputRounds
 from .features.output_schemas import OutputSchemas
@@ -37,6 +39,7 @@ from .transports.base import Inbox, OneWay, Transport
 __all__ = ["Connection", "Setup", "TransportFactory", "open_connection"]
 
 T = TypeVar("T")
+logger: Final = logging.getLogger("trio_mcp")
 
 _MAX_UNAWAITED: Final = 32
 """Requests that nobody waits for, sent at a time."""
@@ -171,7 +174,10 @@ class Connection:
         in_callback.set(True)  # it must not queue behind calls
         async with self._unawaited:
             with deadline(_UNAWAITED_TIMEOUT, lambda: Stalled(f"no answer to {method}")):
-                await self.request(method, params, dict[str, Any], errand=True)
+                try:
+                    await self.request(method, params, dict[str, Any], errand=True)
+                except MCPError as exc:
+                    logger.debug("the server refused a request that nobody waits for: %s", exc)
 
 
 @asynccontextmanager

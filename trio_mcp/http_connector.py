@@ -84,7 +84,8 @@ class HttpConnector(Connector):
             requests that offer the model tools.
         elicitation_capabilities: which modes to declare; None for both.
         validate_output: whether structured content is validated against the tool's output schema.
-        extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`.
+        extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`. Tasks are
+            one, and handled here: `{TASKS_EXTENSION: {}}`; see `start_task`.
         cache: whether results are kept for as long as the server says; or a `CacheStore` to keep them in.
         rng: the source of jitter; None for one of its own.
 

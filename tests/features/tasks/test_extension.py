@@ -272,7 +272,44 @@ async def test_an_answer_is_not_lost_with_a_connection(serve: Serve, autojump_cl
     assert first.params["inputResponses"] == second.params["inputResponses"]
 
 
+async def test_questions_may_come_before_there_is_a_task(serve: Serve, autojump_clock: MockClock) -> None:
+    server = modern(serve, completed())
+    make = server.on["tools/call"]
+    server.on["tools/call"] = lambda call: (
+        make(call) if "inputResponses" in call.params else call.input_required({"a": FORM})
+    )
+    async with server.connect(extensions=EXTENSIONS, elicitation_callback=accept) as c:
+        await c.call_tool("slow")
+        assert (await c.start_task("slow")).task_id == "id-1"
+
+
 # Leaving
+
+
+async def test_middleware_sees_the_task_being_cancelled(serve: Serve, autojump_clock: MockClock) -> None:
+    class Tenant(Middleware):
+        async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+            context.headers["x-tenant"] = "7"
+            return await call_next(context)
+
+    server = modern(serve, task())
+    with trio.move_on_after(12):
+        async with server.connect(extensions=EXTENSIONS, middleware=[Tenant()]) as c:
+            await c.call_tool("slow")
+    assert server.all("tasks/cancel")[0].headers["x-tenant"] == "7"
+
+
+async def test_a_server_that_refuses_to_cancel_was_told_all_the_same(
+    serve: Serve, autojump_clock: MockClock
+) -> None:
+    server = modern(serve, task())
+    server.on["tasks/cancel"] = lambda call: MCPError(-32602, "already completed")
+    async with server.connect(extensions=EXTENSIONS) as c:
+        with trio.move_on_after(12):
+            await c.call_tool("slow")
+        await trio.sleep(1)
+        assert len(server.all("tasks/cancel")) == 1
+        assert c.statistics().undelivered == 0
 
 
 async def test_cancelling_the_call_cancels_the_task_and_does_not_wait_for_it(

@@ -109,6 +109,20 @@ async def test_the_task_may_be_left_alone(serve: Serve, autojump_clock: MockCloc
     assert server.all("tasks/cancel") == []
 
 
+async def test_when_the_last_waiter_leaves_the_task_is_cancelled_once(
+    serve: Serve, autojump_clock: MockClock
+) -> None:
+    server = modern(serve, task())
+    async with server.connect(extensions=EXTENSIONS) as c:
+        handle = await c.start_task("slow")
+        with trio.move_on_after(12):
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(handle.result)
+        await trio.sleep(1)
+        assert len(server.all("tasks/cancel")) == 1
+
+
 async def test_a_waiter_that_leaves_disturbs_no_other(serve: Serve, autojump_clock: MockClock) -> None:
     """The one that looks and asks leaves; another one goes on with both."""
     server = modern(serve, asking(a=FORM), asking(a=FORM), asking(a=FORM), completed())

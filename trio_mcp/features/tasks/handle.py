@@ -185,20 +185,23 @@ class TaskHandle:
         if task is None or task.ended:
             await trio.lowlevel.checkpoint()
             return
+        refusal: MCPError | None = None
         try:
             state = await self._dialect.cancel(task.task_id)
         except MCPError as exc:
             if exc.code != INVALID_PARAMS:
                 raise
-            await task.refresh()  # has it ended by itself?
-            if not task.ended:
-                raise
+            refusal = exc
         except ConnectorError as exc:
             self._locate(exc)
             raise
+        if refusal is not None:
+            await task.refresh()  # has it ended by itself?
+            if not task.ended:
+                raise refusal
+        elif state is not None:
+            task.adopt(state)
         else:
-            if state is not None:
-                task.adopt(state)
             task.hint()
 
     def updates(self) -> TaskUpdates:
