@@ -384,6 +384,19 @@ async def test_closing_the_connector_ends_a_call_between_two_looks_and_cancels_i
     assert len(server.all("tasks/cancel")) == 1
 
 
+async def test_cancelling_does_not_queue_behind_calls(serve: Serve, autojump_clock: MockClock) -> None:
+    server = modern(serve, task())
+    server.on["server/other"] = lambda call: call.sse(3600, call.response({}))
+    async with server.connect(extensions=EXTENSIONS, max_connections=1) as c, trio.open_nursery() as nursery:
+        with trio.move_on_after(4):
+            nursery.start_soon(c.request, "server/other", None, dict[str, Any])
+            async with c.task("id-1"):
+                await trio.sleep_forever()
+        await trio.sleep(1)
+        assert len(server.all("tasks/cancel")) == 1
+        nursery.cancel_scope.cancel()
+
+
 async def test_many_tasks_are_cancelled_at_once(serve: Serve, autojump_clock: MockClock) -> None:
     server = modern(serve, task())
     ids = iter(range(1000))

@@ -276,17 +276,18 @@ async def test_closing_the_connector_ends_the_wait_and_leaves_the_task(
         async def wait() -> None:
             with pytest.raises(trio_mcp.NotConnected):
                 await handle.result()
+            assert trio.current_time() == 2
 
         async def follow() -> None:
             with pytest.raises(trio_mcp.NotConnected):
                 async for _ in handle.updates():
                     pass
+            assert trio.current_time() == 2
 
         nursery.start_soon(wait)
         nursery.start_soon(follow)
         await trio.sleep(2)
         await c.aclose()
-        assert trio.current_time() == 2
     assert server.all("tasks/cancel") == []
 
 
