@@ -32,6 +32,7 @@ from .errors import (
     NotConnected,
     ProtocolError,
     SessionExpired,
+    TaskCancelled,
     ToolFailed,
     TransportError,
     UnsupportedFeature,
@@ -51,6 +52,7 @@ from .features.listening.events import (
     ToolsChanged,
 )
 from .features.response_cache import CacheEntry, CacheKey, CacheStore, MemoryCache
+from .features.tasks import TASKS_EXTENSION, TaskHandle, TaskUpdate
 from .features.uri_templates import expand_uri_template
 from .http_connector import HttpConnector
 from .opening import connect, open_connector
@@ -58,6 +60,7 @@ from .reconnecting import ReconnectPolicy
 from .statistics import Statistics
 
 __all__ = [
+    "TASKS_EXTENSION",
     "AccessDenied",
     "AuthorizationError",
     "CacheEntry",
@@ -96,6 +99,9 @@ __all__ = [
     "TaskChanged",
     "ToolsChanged",
     "ToolFailed",
+    "TaskCancelled",
+    "TaskHandle",
+    "TaskUpdate",
     "TransportError",
     "URLElicitationRequired",
     "UnsupportedFeature",

@@ -63,11 +63,13 @@ class RequestContext:
         session: the connection that the request came over.
         request_id: the server's id for it.
         meta: its `_meta`, if it had one.
+        related_task: the id of the task in whose course the server asks, if it is one.
     """
 
     session: Caller
     request_id: int | str
     meta: Mapping[str, Any] | None = None
+    related_task: str | None = None
 
 
 SamplingCallback: TypeAlias = Callable[

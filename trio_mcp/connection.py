@@ -5,24 +5,29 @@ Connector ── Connection.request ── middleware ── Session ── Tran
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import mcp_types as types
+import trio
 
-from .callbacks import Callbacks, Caller, ProgressCallback
+from .callbacks import Callbacks, Caller, ProgressCallback, in_callback
+from .deadlines import Stalled, deadline
 from .dispatcher import Dispatcher
+from .errors import MCPError
 from .features.extensions import Extension, ExtensionResults
 from .features.header_params import HeaderParams
 from .features.input_rounds import InputRounds
 from .features.listening import Listening
 from .features.output_schemas import OutputSchemas
 from .features.response_cache import INVALIDATING, CacheStore, ResponseCache
+from .features.tasks import TASK_NOTIFICATIONS, TaskResults, Tasks
 from .features.url_elicitations import URLElicitations
 from .middleware.base import Middleware, MiddlewareContext
 from .middleware.chain import Chain, Hook
@@ -31,7 +36,7 @@ from .protocol.headers import check_request_headers
 from .protocol.versions import LATEST_MODERN_VERSION, is_modern
 from .protocol.wire import JSONObject
 from .server_requests import ServerRequests
-from .session import Handshake, Resolver, Session
+from .session import Augmentation, Handshake, Resolver, Session
 from .statistics import Statistics
 from .supervision import Supervisor, open_supervisor
 from .transports.base import Inbox, OneWay, Transport
@@ -39,6 +44,12 @@ from .transports.base import Inbox, OneWay, Transport
 __all__ = ["Connection", "Setup", "TransportFactory", "open_connection"]
 
 T = TypeVar("T")
+logger: Final = logging.getLogger("trio_mcp")
+
+_MAX_UNAWAITED: Final = 32
+"""Requests that nobody waits for, sent at a time."""
+_UNAWAITED_TIMEOUT: Final = 10.0
+"""Seconds for each of them."""
 
 TransportFactory: TypeAlias = Callable[[Inbox, Supervisor, Statistics], Transport]
 
@@ -60,6 +71,7 @@ class Setup:
         cache: where results are kept; None for nowhere.
         audience: which server, and whose credentials, in the keys of what is kept.
         rng: the source of jitter.
+        tasks: whether the tasks extension is offered, and is ours to handle.
     """
 
     identifier: str
@@ -74,6 +86,7 @@ class Setup:
     cache: CacheStore | None
     audience: tuple[str, str]
     rng: random.Random
+    tasks: bool
 
 
 class Connection:
@@ -88,6 +101,7 @@ class Connection:
         header_params: which arguments of the tools that were listed go into headers.
         cache: results that may be kept; None for no cache.
         listening: those who listen.
+        tasks: the tool calls that the server carries out as tasks.
     """
 
     def __init__(
@@ -98,6 +112,7 @@ class Connection:
         supervisor: Supervisor,
         statistics: Statistics,
         chain: Chain | None,
+        caller: Caller,
     ) -> None:
         self.identifier: str = setup.identifier
         self.session: Session = session
@@ -111,7 +126,9 @@ class Connection:
         self.listening: Listening = Listening(
             session, dispatcher, supervisor, setup.rng, setup.connect_timeout
         )
+        self.tasks: Tasks = Tasks(self, dispatcher, dispatcher.requests, caller, setup.tasks)
         self._chain = chain
+        self._unawaited = trio.Semaphore(_MAX_UNAWAITED)
 
     @property
     def mirrors_arguments(self) -> bool:
@@ -127,6 +144,7 @@ class Connection:
                 page = page.model_copy(update={"tools": tools})
         if self.output_schemas is not None:
             self.output_schemas.learn(page.tools)
+        self.tasks.learn(page.tools)
         return page
 
     def heed(self, notification: str, params: JSONObject) -> None:
@@ -144,6 +162,8 @@ class Connection:
         meta: JSONObject | None = None,
         headers: Mapping[str, str] | None = None,
         unresolved: Mapping[str, type[T]] = MappingProxyType({}),
+        augmentation: Augmentation | None = None,
+        errand: bool = False,
     ) -> Awaitable[T]:
         """Send a request through the middleware; see `Session.request`. To be awaited at once."""
         if headers:
@@ -151,9 +171,19 @@ class Connection:
         if self._chain is None:
             headers = self._mirrored(method, params, headers)
             return self.session.request(
-                method, params, result_type, progress_callback, meta, headers, unresolved=unresolved
+                method,
+                params,
+                result_type,
+                progress_callback,
+                meta,
+                headers,
+                unresolved=unresolved,
+                augmentation=augmentation,
+                errand=errand,
             )
-        send = partial(self._send, method, result_type, progress_callback, meta, unresolved)
+        send = partial(
+            self._send, method, result_type, progress_callback, meta, unresolved, augmentation, errand
+        )
         return self._chain.request(method, params, headers, send)
 
     async def _send(
@@ -163,6 +193,8 @@ class Connection:
         progress_callback: ProgressCallback | None,
         meta: JSONObject | None,
         unresolved: Mapping[str, type[T]],
+        augmentation: Augmentation | None,
+        errand: bool,
         params: JSONObject | None,
         headers: Mapping[str, str],
     ) -> T:
@@ -174,6 +206,8 @@ class Connection:
             meta,
             self._mirrored(method, params, check_request_headers(headers)),
             unresolved=unresolved,
+            augmentation=augmentation,
+            errand=errand,
         )
 
     def _mirrored(
@@ -187,6 +221,19 @@ class Connection:
             return headers
         mirrored = self.header_params.headers(params.get("name"), params.get("arguments"))
         return {**mirrored, **(headers or {})} if mirrored else headers
+
+    def request_soon(self, method: str, params: JSONObject) -> None:
+        """Send a request whose answer nobody waits for, as an errand, and within a bound."""
+        self.session.transport.errand(partial(self._request_unawaited, method, params))
+
+    async def _request_unawaited(self, method: str, params: JSONObject) -> None:
+        in_callback.set(True)  # it must not queue behind calls
+        async with self._unawaited:
+            with deadline(_UNAWAITED_TIMEOUT, lambda: Stalled(f"no answer to {method}")):
+                try:
+                    await self.request(method, params, dict[str, Any], errand=True)
+                except MCPError as exc:
+                    logger.debug("the server refused a request that nobody waits for: %s", exc)
 
 
 @asynccontextmanager
@@ -250,8 +297,13 @@ async def open_connection(
         )
         supervisor.close = session.close
         supervisor.drain, supervisor.goodbye = dispatcher.drain, transport.goodbye
-        connection = Connection(setup, session, dispatcher, supervisor, statistics, chain)
-        with dispatcher.watch(INVALIDATING, connection.heed):
+        connection = Connection(setup, session, dispatcher, supervisor, statistics, chain, connector)
+        if setup.tasks:
+            resolvers["task"] = TaskResults(connection.tasks)
+        with (
+            dispatcher.watch(INVALIDATING, connection.heed),
+            dispatcher.watch(TASK_NOTIFICATIONS, connection.tasks.heed),
+        ):
             try:
                 yield connection
             finally:

@@ -22,6 +22,7 @@ The cause, where there is one, is `__cause__`.
   │   ├── MessageTooLarge           more than `max_message_size` bytes
   │   ├── VersionMismatch           no protocol version that both sides speak
   │   └── InvalidOutput             `structuredContent` against the tool's `outputSchema`
+  ├── TaskCancelled                 the server's task was cancelled, here or there
   ├── InputRefused                  the server needs an answer that its user or program refused
   ├── ToolFailed                    a tool's own failure, where a `result_type` was asked for
   ├── MCPError                      the server answered with a JSON-RPC error
@@ -58,6 +59,7 @@ __all__ = [
     "ProtocolError",
     "SessionExpired",
     "ToolFailed",
+    "TaskCancelled",
     "TransportError",
     "URLElicitationRequired",
     "UnsupportedFeature",
@@ -190,6 +192,10 @@ class InvalidOutput(ProtocolError):
 
 class InputRefused(ConnectorError):
     """A call of a modern server needs an answer, and the callback refused it, or there is none."""
+
+
+class TaskCancelled(ConnectorError):
+    """A task has no result, because it was cancelled: by `TaskHandle.cancel`, or by the server."""
 
 
 class ToolFailed(ConnectorError):

@@ -86,7 +86,8 @@ class HttpConnector(Connector):
         elicitation_capabilities: which modes to declare; None for both, if there is a callback. Without one,
             as for sampling.
         validate_output: whether structured content is validated against the tool's output schema.
-        extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`.
+        extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`. Tasks are
+            one, and handled here: `{TASKS_EXTENSION: {}}`; see `start_task`.
         cache: whether results are kept for as long as the server says; or a `CacheStore` to keep them in.
         rng: the source of jitter; None for one of its own.
 

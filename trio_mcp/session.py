@@ -6,7 +6,7 @@ import copy
 import itertools
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
@@ -27,17 +27,17 @@ from .errors import (
     SessionExpired,
     UnsupportedFeature,
 )
-from .in_flight import InFlight
+from .in_flight import Call, InFlight
 from .negotiation import Negotiated, Negotiator
 from .protocol.envelope import envelope, with_lawful_ttl, with_meta
 from .protocol.validation import adapter_of, first_error
 from .protocol.versions import has_method, is_modern
-from .protocol.wire import JSONObject, Notification, Request, RequestId
+from .protocol.wire import JSONObject, Notification, Request, RequestId, Response
 from .statistics import Statistics
 from .supervision import Supervisor, open_flat_nursery
 from .transports.base import Transport
 
-__all__ = ["AroundHandshake", "Handshake", "Remedy", "Resolver", "Session"]
+__all__ = ["AroundHandshake", "Augmentation", "Handshake", "Remedy", "Resolver", "Session", "typed"]
 
 T = TypeVar("T")
 M = TypeVar("M", Request, Notification)
@@ -84,6 +84,18 @@ class Resolver(Protocol):
             method: the request's.
             params: the request's.
         """
+        ...
+
+
+class Augmentation(Protocol):
+    """Takes part in a request that asks for a task (2511/basic/utilities/tasks)."""
+
+    async def send(self, exchange: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+        """Have the exchange made."""
+        ...
+
+    async def resolve(self, result: JSONObject) -> JSONObject:
+        """The result that is to be typed."""
         ...
 
 
@@ -195,6 +207,10 @@ class Session:
         """Whether calls are taken no more."""
         return self._in_flight.closed
 
+    def call(self) -> Call:
+        """A block that ends with `NotConnected` when the session is closed; see `InFlight.call`."""
+        return self._in_flight.call()
+
     # Requests
 
     async def request(
@@ -208,11 +224,13 @@ class Session:
         *,
         request_id: RequestId | None = None,
         unresolved: Mapping[str, type[T]] = _NONE,
+        augmentation: Augmentation | None = None,
+        errand: bool = False,
     ) -> T:
         """Send a request, and give its result as `result_type`; see `Connector.request`.
 
         A `request_id` is one that `next_id` gave. A result whose `resultType` is in `unresolved` is not
-        resolved, but given as what stands there.
+        resolved, but given as what stands there. An errand is not ended by `close`.
         """
         version = self.negotiated.version
         if not has_method(method, version):
@@ -223,16 +241,18 @@ class Session:
         self._statistics.requests += 1
         self._statistics.requests_in_flight += 1
         try:
-            with self._in_flight.call():
+            with nullcontext() if errand else self._in_flight.call():
                 if progress_callback is None:
                     params = with_meta(params, log_level, meta, self._envelope)
-                    result = await self._settle(method, params, headers, request_id, unresolved)
+                    result = await self._settle(method, params, headers, request_id, unresolved, augmentation)
                 else:
                     token = self.next_id()
                     params = with_meta(params, log_level, meta, self._envelope, {"progressToken": token})
                     async with self._progress(token, progress_callback):
-                        result = await self._settle(method, params, headers, request_id, unresolved)
-            return _typed(result, result_type, unresolved)
+                        result = await self._settle(
+                            method, params, headers, request_id, unresolved, augmentation
+                        )
+            return typed(result, result_type, unresolved)
         except trio.Cancelled:
             self._statistics.requests_cancelled += 1
             raise
@@ -261,9 +281,13 @@ class Session:
         headers: Mapping[str, str] | None,
         request_id: RequestId | None,
         unresolved: Mapping[str, object],
+        augmentation: Augmentation | None,
     ) -> JSONObject:
         """Send a request, and whatever more it takes until its result is complete."""
         request = Request(request_id or self.next_id(), method, params, headers)
+        if augmentation is not None:
+            send = partial(augmentation.send, self.transport.request)
+            return await augmentation.resolve((await self._with_session(send, request)).result)
         try:
             result = (await self._with_session(self.transport.request, request)).result
         except MCPError as exc:
@@ -382,8 +406,12 @@ class _Renewal:
         self.error: ConnectorError | None = None
 
 
-def _typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[T]]) -> T:
-    """`result`, validated once, straight into the type that the caller gets."""
+def typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[T]] = _NONE) -> T:
+    """`result`, validated once, straight into the type that the caller gets.
+
+    Raises:
+        ProtocolError: it is not one, or its `resultType` is none of `unresolved`.
+    """
     result_type = result.get("resultType", "complete")
     if result_type != "complete":
         if result_type not in unresolved:
@@ -395,8 +423,8 @@ def _typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[T]])
     try:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind.model_validate(result, by_name=False)
-        typed: T = adapter_of(kind).validate_python(result)
-        return typed
+        value: T = adapter_of(kind).validate_python(result)
+        return value
     except ValidationError as exc:
         raise ProtocolError(f"the server's result is not valid at {first_error(exc)}") from exc
 

@@ -16,7 +16,7 @@ import pytest
 import trio
 from pydantic import FileUrl
 
-from trio_mcp import MCPError, RequestContext, URLElicitationRequired
+from trio_mcp import MCPError, RequestContext, TaskCancelled, URLElicitationRequired
 from trio_mcp.opening import HttpOptions
 
 from .children import Child, connected, start_on_free_port
@@ -233,18 +233,53 @@ async def test_a_long_operation_does_not_hold_up_others_and_can_be_left(everythi
         assert c.statistics().requests_cancelled == 1
 
 
-async def test_a_task_asks_for_clarification_and_ends_with_its_result(everything: Child) -> None:
+RESEARCH = "simulate-research-query"
+
+
+async def test_a_tool_that_must_be_a_task_is_called_like_any_other(everything: Child) -> None:
     user = User()
     async with connected(everything.url, **user.options()) as c:
-        arguments = {"topic": "python", "ambiguous": True}
-        params = {"name": "simulate-research-query", "arguments": arguments, "task": {"ttl": 60_000}}
-        task = (await c.request("tools/call", params, types.CreateTaskResult)).task
-        assert task.status == "working"
-        result = await c.request("tasks/result", {"taskId": task.task_id}, types.CallToolResult)
+        await c.list_tools()
+        result = await c.call_tool(RESEARCH, {"topic": "python", "ambiguous": True})
         assert "# Research Report: python (snake)" in text_of(result)
-        ended = await c.request("tasks/get", {"taskId": task.task_id}, types.GetTaskResult)
-        assert ended.status == "completed"
     assert len(user.forms) == 1
+
+
+async def test_a_task_tells_of_its_stages_and_is_found_again(everything: Child) -> None:
+    user = User()
+    async with connected(everything.url, **user.options()) as c:
+        await c.list_tools()
+        handle = await c.start_task(RESEARCH, {"topic": "python"}, ttl=60)
+        task_id = handle.task_id
+        assert task_id is not None
+        assert handle.status == "working"
+        seen = [update async for update in handle.updates()]
+        assert seen[-1].status == "completed"
+        assert {each.status_message for each in seen} >= {"Analyzing content...", "Generating report..."}
+        text = text_of(await handle.result())
+        assert task_id in {task.task_id for task in await c.list_tasks()}
+        del handle
+        assert text_of(await c.task(task_id).result()) == text
+    async with connected(everything.url) as c:
+        # This server keeps the tasks of each session apart.
+        with pytest.raises(MCPError) as caught:
+            await c.task(task_id).result()
+        assert caught.value.code == -32602
+
+
+async def test_leaving_a_task_cancels_it_at_the_server(everything: Child) -> None:
+    async with connected(everything.url) as c:
+        await c.list_tools()
+        handle = await c.start_task(RESEARCH, {"topic": "python"})
+        with trio.move_on_after(0.5):
+            await handle.result()
+        assert handle.task_id is not None
+        again = c.task(handle.task_id)
+        while await again.refresh() == "working":
+            await trio.sleep(0.05)
+        assert again.status == "cancelled"
+        with pytest.raises(TaskCancelled):
+            await again.result()
 
 
 @OFFERED

@@ -9,12 +9,13 @@ from typing import Any, TypeVar, overload
 import mcp_types as types
 
 from ..callbacks import ProgressCallback
+from ..connection import Connection
 from ..errors import ConnectorError, InvalidArguments, InvalidOutput, MCPError, ToolFailed
 from ..features.response_cache import CacheMode
 from ..features.typed_results import result_adapter, typed_result
 from .base import Requester, at
 
-__all__ = ["ToolMethods"]
+__all__ = ["ToolMethods", "call_params", "checked"]
 
 T = TypeVar("T")
 
@@ -91,6 +92,10 @@ class ToolMethods(Requester):
         accepted that. If the tool was listed by this connector and has an output schema, the structured
         content is validated against it.
 
+        A server may carry it out as a task, if the tasks extension is offered to it; one of 2025-11-25 does,
+        if it listed the tool so. Then this waits for the task, and cancelling the scope around it cancels the
+        task at the server. `start_task` gives a handle instead.
+
         Args:
             name: the tool's name.
             arguments: a JSON object; None is an empty one.
@@ -108,22 +113,25 @@ class ToolMethods(Requester):
             ToolFailed: the tool failed, and a `result_type` is wanted.
             ConnectorError: see `request`.
         """
-        if not isinstance(arguments, Mapping | None):
-            raise InvalidArguments(f"arguments must be a mapping of names to values, not {arguments!r:.50}")
         adapter = None if result_type is None else result_adapter(result_type)
-        params = {"name": name, "arguments": dict(arguments or {})}
+        params: Mapping[str, Any] = call_params(name, arguments)
+        live = self._live()
+        creation = live.tasks.required(name)
+        if creation is not None:
+            params = {**params, "task": {}}
         call = partial(
-            self.request,
+            live.request,
             "tools/call",
             params,
             types.CallToolResult,
             progress_callback=progress_callback,
             meta=meta,
+            augmentation=creation,
         )
         try:
             result = await call()
         except MCPError as exc:
-            if exc.code != types.HEADER_MISMATCH or not self._live().mirrors_arguments:
+            if exc.code != types.HEADER_MISMATCH or not live.mirrors_arguments:
                 raise
             # The server refused it unread: what was known of the tool's headers is old.
             try:
@@ -131,10 +139,35 @@ class ToolMethods(Requester):
             except ConnectorError:
                 raise exc  # noqa: B904 - the listing's error is its context
             result = await call()
-        schemas = self._live().output_schemas
+        checked(live, name, result)
+        if adapter is None:
+            return result
         try:
-            if schemas is not None:
-                schemas.check(name, result)
-            return result if adapter is None else typed_result(result, adapter)
+            return typed_result(result, adapter)
         except (InvalidOutput, ToolFailed) as exc:
             raise self._located(exc, f"tools/call {name!r}") from exc.__cause__
+
+
+def checked(connection: Connection, name: str, result: types.CallToolResult) -> types.CallToolResult:
+    """`result` of the tool `name`, if its structured content fits the output schema that was listed.
+
+    Raises:
+        InvalidOutput: it does not.
+    """
+    if connection.output_schemas is not None:
+        try:
+            connection.output_schemas.check(name, result)
+        except InvalidOutput as exc:
+            raise exc.locate(connection.identifier, f"tools/call {name!r}") from exc.__cause__
+    return result
+
+
+def call_params(name: str, arguments: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The params of a tool call.
+
+    Raises:
+        InvalidArguments: the arguments are not a mapping.
+    """
+    if not isinstance(arguments, Mapping | None):
+        raise InvalidArguments(f"arguments must be a mapping of names to values, not {arguments!r:.50}")
+    return {"name": name, "arguments": dict(arguments or {})}

@@ -87,7 +87,10 @@ class Middleware:
         context: MiddlewareContext[types.CallToolRequestParams],
         call_next: CallNext[types.CallToolRequestParams, types.CallToolResult],
     ) -> types.CallToolResult:
-        """`tools/call`, with all its input rounds."""
+        """`tools/call`, with all its input rounds, and with its task if the server makes one.
+
+        Of `start_task` the result is what the server answers: a `CallToolResult`, or the task that it made.
+        """
         return await call_next(context)
 
     async def on_list_tools(

@@ -46,6 +46,8 @@ _LEGACY_ONLY: Final = frozenset(
         "logging/setLevel",
         "resources/subscribe",
         "resources/unsubscribe",
+        "tasks/list",
+        "tasks/result",
     }
 )
 _REPEATABLE: Final = frozenset(
@@ -62,10 +64,15 @@ _REPEATABLE: Final = frozenset(
         "resources/templates/list",
         "resources/unsubscribe",
         "server/discover",
+        "tasks/cancel",
+        "tasks/get",
+        "tasks/list",
+        "tasks/result",
+        "tasks/update",
         "tools/list",
     }
 )
-_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"})
+_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen", "tasks/update"})
 
 
 def is_modern(version: str) -> bool:
