@@ -5,22 +5,25 @@ Connector ── Connection.request ── middleware ── Session ── Tran
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import mcp_types as types
+from pydantic import BaseModel
 
-from .callbacks import Callbacks, Caller, ProgressCallback
+from .callbacks import Callbacks, Caller, ProgressCallback, RequestContext
 from .dispatcher import Dispatcher
+from .errors import ConnectorError, InvalidArguments, UsageError
 from .features.extensions import Extension, ExtensionResults
 from .features.input_rounds import InputRounds
 from .features.output_schemas import OutputSchemas
 from .features.response_cache import INVALIDATING, CacheStore, ResponseCache
 from .middleware.base import Middleware, MiddlewareContext
 from .middleware.chain import Chain, Hook
+from .middleware.installed import installed
 from .negotiation import Negotiated
 from .protocol.headers import check_request_headers
 from .protocol.versions import LATEST_MODERN_VERSION
@@ -119,23 +122,26 @@ class Connection:
         session = self.session
         if headers:
             headers = check_request_headers(headers)
+        if not isinstance(meta, Mapping | None):
+            error = InvalidArguments(f"meta must be a mapping, not {type(meta).__name__}")
+            raise error.locate(self.identifier, method)
         if self._chain is None:
             return await session.request(
                 method, params, result_type, progress_callback, meta, headers, unresolved=unresolved
             )
 
-        async def send(params: JSONObject | None, headers: Mapping[str, str]) -> T:
+        async def send(params: JSONObject | None, headers: Mapping[str, str], meta: JSONObject) -> T:
+            checked = check_request_headers(headers)
             return await session.request(
-                method,
-                params,
-                result_type,
-                progress_callback,
-                meta,
-                check_request_headers(headers),
-                unresolved=unresolved,
+                method, params, result_type, progress_callback, meta, checked, unresolved=unresolved
             )
 
-        return await self._chain.request(method, params, headers, send)
+        try:
+            with session.call():
+                return _checked(await self._chain.request(method, params, headers, meta, send), result_type)
+        except ConnectorError as exc:
+            exc.locate(self.identifier, method)
+            raise
 
 
 @asynccontextmanager
@@ -155,12 +161,15 @@ async def open_connection(
     def deliver(message: OneWay) -> None:
         transport.deliver(message)
 
-    chain = Chain(setup.middleware, connector) if setup.middleware else None
+    middleware = (*setup.middleware, *installed(setup.middleware))
+    chain = Chain(middleware, connector) if middleware else None
     extensions = setup.extensions.values()
     requests = ServerRequests(
         setup.callbacks,
         {method: handler for each in extensions for method, handler in each.requests.items()},
-        None if chain is None else partial(_around, chain, "on_server_request"),
+        partial(_around_server_request, chain)
+        if chain is not None and chain.has("on_server_request")
+        else None,
     )
     async with open_supervisor(setup.goodbye_timeout) as supervisor:
         dispatcher = Dispatcher(
@@ -171,7 +180,7 @@ async def open_connection(
             statistics,
             requests,
             {method: handler for each in extensions for method, handler in each.notifications.items()},
-            partial(_around, chain, "on_notification")
+            partial(_around_notification, chain)
             if chain is not None and chain.has("on_notification")
             else None,
         )
@@ -206,7 +215,7 @@ async def open_connection(
 
 
 async def _directly(handshake: Handshake) -> Negotiated:
-    return await handshake(None)
+    return await handshake(None, None)
 
 
 async def _around_handshake(chain: Chain, setup: Setup, handshake: Handshake) -> Negotiated:
@@ -218,13 +227,35 @@ async def _around_handshake(chain: Chain, setup: Setup, handshake: Handshake) ->
     )
 
     async def last(context: MiddlewareContext[types.InitializeRequestParams]) -> Negotiated:
-        return await handshake(check_request_headers(context.headers))
+        return await handshake(check_request_headers(context.headers), context.meta)
 
-    return await chain.around("initialize", params, last)
+    return _checked(await chain.around("initialize", "initialize", params, None, last), Negotiated)
 
 
-async def _around(chain: Chain, hook: str, method: str, params: Any, call: Callable[[Any], Any]) -> Any:
+async def _around_notification(
+    chain: Chain, method: str, params: Any, hand_on: Callable[[Any], Awaitable[None]]
+) -> None:
+    async def last(context: MiddlewareContext[Any]) -> None:
+        await hand_on(context.params)
+
+    meta = params.get("_meta") if isinstance(params, Mapping) else getattr(params, "meta", None)
+    await chain.around("on_notification", method, params, meta, last)
+
+
+async def _around_server_request(
+    chain: Chain, method: str, params: Any, request: RequestContext, answer: Callable[[Any], Awaitable[Any]]
+) -> Any:
     async def last(context: MiddlewareContext[Any]) -> Any:
-        return await call(context.params)
+        return await answer(context.params)
 
-    return await chain.around(method, params, last, hook)
+    return await chain.around("on_server_request", method, params, request.meta, last)
+
+
+def _checked(result: T, kind: Any) -> T:
+    """`result`, if it is what the hooks were to give."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel | Negotiated) and not isinstance(result, kind):
+        raise UsageError(
+            f"a hook has returned {type(result).__name__} where {kind.__name__} is expected: "
+            "does it return what call_next gave?"
+        )
+    return result

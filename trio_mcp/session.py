@@ -20,12 +20,13 @@ from .deadlines import ConnectTimeout, deadline
 from .dispatcher import Dispatcher, Progress
 from .errors import (
     ConnectorError,
-    InvalidArguments,
+    NotConnected,
     ProtocolError,
     SessionExpired,
     UnsupportedFeature,
+    UsageError,
 )
-from .in_flight import InFlight
+from .in_flight import Call, InFlight
 from .negotiation import Negotiated, Negotiator
 from .protocol.envelope import envelope, with_lawful_ttl, with_meta
 from .protocol.validation import first_error
@@ -47,8 +48,8 @@ _NONE: Final[frozenset[str]] = frozenset()
 _SUBJECT: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
-Handshake: TypeAlias = Callable[[Mapping[str, str] | None], Awaitable[Negotiated]]
-"""Makes a handshake, with further HTTP headers."""
+Handshake: TypeAlias = Callable[[Mapping[str, str] | None, JSONObject | None], Awaitable[Negotiated]]
+"""Makes a handshake, with further HTTP headers and `_meta` entries."""
 AroundHandshake: TypeAlias = Callable[[Handshake], Awaitable[Negotiated]]
 """Has a handshake made, and does what is to be done around it."""
 
@@ -172,6 +173,10 @@ class Session:
         """End all calls that are still in flight; their callers get `NotConnected`."""
         await self._in_flight.close()
 
+    def call(self) -> Call:
+        """A block that ends with `NotConnected` when the connection is closed; see `InFlight.call`."""
+        return self._in_flight.call()
+
     @property
     def closed(self) -> bool:
         """Whether calls are taken no more."""
@@ -199,8 +204,6 @@ class Session:
         version = self.negotiated.version
         if not has_method(method, version):
             raise UnsupportedFeature(f"protocol version {version} has no {method}").locate(self._server)
-        if not isinstance(meta, Mapping | None):
-            raise InvalidArguments(f"meta must be a mapping, not {type(meta).__name__}").locate(self._server)
         log_level = {LOG_LEVEL_META_KEY: self.log_level} if self._envelope and self.log_level else None
         self._statistics.requests += 1
         self._statistics.requests_in_flight += 1
@@ -255,7 +258,11 @@ class Session:
             resolver = self._resolvers.get(kind) if self._envelope and isinstance(kind, str) else None
             if resolver is None or method not in (resolver.methods or (method,)):
                 break
-            result = await resolver.resolve(result, partial(self._again, method, headers), method, params)
+            try:
+                result = await resolver.resolve(result, partial(self._again, method, headers), method, params)
+            except ConnectorError as exc:
+                exc.begun = True
+                raise
         return result
 
     async def _again(self, method: str, headers: Mapping[str, str] | None, params: JSONObject) -> JSONObject:
@@ -303,10 +310,15 @@ class Session:
 
     async def _last_renewal(self, renewal: _Renewal) -> _Renewal | None:
         """The latest renewal; if this one is under way or has failed, there is a session first."""
-        await renewal.done.wait()
+        await self._await_renewal(renewal)
         if renewal.error is not None:
             await self._renewed_since(renewal)
         return self._renewal
+
+    async def _await_renewal(self, renewal: _Renewal) -> None:
+        if renewal.task is trio.lowlevel.current_task() and not renewal.done.is_set():
+            raise NotConnected("a hook around the handshake cannot use the session that is being opened")
+        await renewal.done.wait()
 
     async def _renewed_since(self, seen: _Renewal | None) -> None:
         """Have the session renewed, unless that happened since `seen` was the latest renewal.
@@ -318,22 +330,27 @@ class Session:
         if renewal is seen or renewal is None:
             renewal = self._renewal = _Renewal()
             self._supervisor.errands.start_soon(self._renew, renewal)
-        await renewal.done.wait()
-        if renewal.error is not None:
-            # Each caller gets an error of its own: one object raised in many tasks would mix their stories.
+        await self._await_renewal(renewal)
+        # Each caller gets an error of its own: one object raised in many tasks would mix their stories.
+        if isinstance(renewal.error, ConnectorError):
             error = copy.copy(renewal.error)
             error.message = f"the server ended the session, and a new one was refused: {error.message}"
             raise error from renewal.error
+        if renewal.error is not None:
+            raise UsageError(
+                f"the server ended the session, and opening a new one failed: {type(renewal.error).__name__}"
+            ) from renewal.error
 
     async def _renew(self, renewal: _Renewal) -> None:
         in_callback.set(True)  # calls wait for this: it must not queue behind them
+        renewal.task = trio.lowlevel.current_task()
         try:
             with deadline(self._connect_timeout, self._too_slow):
                 self._adopt(await self._around_handshake(self._negotiator.initialize))
             self._statistics.reinitializations += 1
             with trio.move_on_after(self._connect_timeout):
                 await self._restore()
-        except ConnectorError as exc:
+        except Exception as exc:  # also what a hook around the handshake raises: it is for those who wait
             renewal.error = exc
         finally:
             renewal.done.set()
@@ -353,7 +370,8 @@ class _Renewal:
 
     def __init__(self) -> None:
         self.done = trio.Event()
-        self.error: ConnectorError | None = None
+        self.error: Exception | None = None
+        self.task: trio.lowlevel.Task | None = None  # which makes it, and must not wait for itself
 
 
 @lru_cache(maxsize=256)
