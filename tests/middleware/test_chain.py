@@ -14,7 +14,8 @@ import trio.testing
 
 import trio_mcp
 from tests.conftest import Serve
-from trio_mcp.middleware import CallNext, Middleware, MiddlewareContext
+from trio_mcp import middleware
+from trio_mcp.middleware import CallNext, Middleware, MiddlewareContext, chain
 from trio_mcp.testing import HANG, ScriptedServer
 from trio_mcp.testing.messages import event
 
@@ -651,6 +652,30 @@ async def test_a_hook_of_a_renewal_cannot_use_what_it_is_opening(serve: Serve) -
 
 
 # What is a middleware
+
+
+HOOKS = [name for name in vars(Middleware) if name.startswith("on_")]
+
+
+@pytest.mark.parametrize("name", HOOKS)
+async def test_a_hook_may_leave_the_rest_to_its_base(name: str) -> None:
+    async def call_next(context: object) -> object:
+        return context
+
+    context = object()
+    assert await getattr(Middleware(), name)(context, call_next) in (context, None)
+
+
+def test_every_hook_is_known_to_the_chain() -> None:
+    assert set(HOOKS) == chain._NAMES
+
+
+def test_what_is_ready_to_use_is_imported_when_it_is_asked_for() -> None:
+    for name in middleware.__all__:
+        assert getattr(middleware, name) is not None
+    assert set(middleware.__all__) <= set(dir(middleware))
+    with pytest.raises(AttributeError, match="Unheard"):
+        _ = middleware.Unheard
 
 
 async def test_a_plain_function_is_around_requests(serve: Serve) -> None:

@@ -163,6 +163,7 @@ async def test_a_burst_gives_a_quick_hook_the_turns_to_keep_up(serve: Serve) -> 
 
     async def count(context: Context, call_next: CallNext[Any, None]) -> None:
         nonlocal seen
+        await trio.lowlevel.checkpoint()
         seen += 1
 
     pieces = [b"".join(b"data: " + _bytes(log(n)) + b"\n\n" for n in range(5000))]

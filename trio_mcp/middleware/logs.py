@@ -104,7 +104,7 @@ class LoggingMiddleware(Middleware):
 
 def _quoted(value: object) -> str:
     text = ascii(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _reason(exc: BaseException) -> str:

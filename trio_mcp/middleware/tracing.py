@@ -168,8 +168,10 @@ def _parent(meta: Mapping[str, Any]) -> tuple[Context | None, list[Link]]:
     is taken of what was sent: baggage would go on to other services, which is not for a server to decide.
     """
     sent = propagate.extract({key: value for key, value in meta.items() if isinstance(value, str)})
-    remote = trace.get_current_span(sent)
+    remote, here = trace.get_current_span(sent), trace.get_current_span()
+    # A stream is read by a task that the handshake started: it has that span still, which has ended.
+    ended = not here.is_recording() and not isinstance(here, trace.NonRecordingSpan)
     if not remote.get_span_context().is_valid:
-        return None, []
-    here = trace.get_current_span().get_span_context()
-    return trace.set_span_in_context(remote), [Link(here)] if here.is_valid else []
+        return trace.set_span_in_context(trace.INVALID_SPAN) if ended else None, []
+    linked = here.get_span_context().is_valid and not ended
+    return trace.set_span_in_context(remote), [Link(here.get_span_context())] if linked else []
