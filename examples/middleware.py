@@ -1,7 +1,9 @@
 """Log, count, limit and retry what a connector sends, and add a hook of your own.
 
-    python examples/middleware.py          # with a server in memory, which is busy at first
-    python examples/middleware.py URL      # with yours; it should have a tool `add`
+Run it with a server in memory, which is busy at first, or with yours, which should have a tool `add`:
+
+    python examples/middleware.py
+    python examples/middleware.py URL
 """
 
 import logging

@@ -335,6 +335,7 @@ class Session:
         if isinstance(renewal.error, ConnectorError):
             error = copy.copy(renewal.error)
             error.message = f"the server ended the session, and a new one was refused: {error.message}"
+            error.__notes__ = [*getattr(error, "__notes__", ())]  # as notes are for one caller, too
             raise error from renewal.error
         if renewal.error is not None:
             raise UsageError(

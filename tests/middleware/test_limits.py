@@ -233,6 +233,22 @@ async def test_what_a_callback_calls_does_not_wait_for_the_call_it_belongs_to(
             await c.call_tool("x")
 
 
+async def test_nor_where_the_server_asks_beside_the_call(serve: Serve, autojump_clock: Clock) -> None:
+    server = serve(LEGACY)
+    server.listen()
+
+    async def answer(call: Any) -> Any:
+        if call.params["name"] == "x":
+            await server.ask("elicitation/create", FORM)  # over the GET stream, whose task holds no place
+        return call.text("done")
+
+    server.on["tools/call"] = answer
+    limit = ConcurrencyLimitMiddleware(1)
+    with trio.fail_after(10):
+        async with server.connect(middleware=[limit], elicitation_callback=accept) as c:
+            await c.call_tool("x")
+
+
 async def test_what_a_hook_or_a_progress_callback_calls_does_not_wait_either(
     serve: Serve, autojump_clock: Clock
 ) -> None:

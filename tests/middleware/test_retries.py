@@ -242,6 +242,29 @@ async def test_a_stream_that_cannot_be_resumed_is_no_failure_to_connect(
     assert len(server.all("tools/call")) == 1
 
 
+async def test_calls_that_wait_for_one_session_have_notes_of_their_own(
+    serve: Serve, autojump_clock: Clock
+) -> None:
+    server = serve(LEGACY)
+    initialize = server.on["initialize"]
+    server.on["initialize"] = lambda seen: (
+        initialize(seen) if len(server.all("initialize")) == 1 else seen.reply(status=429)
+    )
+    server.on["tools/call"] = lambda seen: seen.reply(status=404)
+    notes: list[list[str]] = []
+
+    async def use(c: Connector) -> None:
+        with pytest.raises(trio_mcp.HTTPStatusError) as caught:
+            await c.call_tool("x")
+        notes.append(caught.value.__notes__)
+
+    async with server.connect(middleware=[exactly(attempts=2)], protocol_version=LEGACY) as c:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(use, c)
+            nursery.start_soon(use, c)
+    assert notes == [["tried 2 times", "tried 2 times"]] * 2  # the handshake, and the call
+
+
 # How often and when
 
 
