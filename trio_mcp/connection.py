@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
 import mcp_types as types
 import trio
+from pydantic import BaseModel
 
-from .callbacks import Callbacks, Caller, ProgressCallback, in_callback
+from .callbacks import Callbacks, Caller, RequestContext, in_callback
 from .deadlines import Stalled, deadline
 from .dispatcher import Dispatcher
-from .errors import MCPError
+from .errors import ConnectorError, InvalidArguments, MCPError, UsageError
 from .features.extensions import Extension, ExtensionResults
 from .features.header_params import HeaderParams
 from .features.input_rounds import InputRounds
@@ -31,12 +31,13 @@ from .features.tasks import TASK_NOTIFICATIONS, TaskResults, Tasks
 from .features.url_elicitations import URLElicitations
 from .middleware.base import Middleware, MiddlewareContext
 from .middleware.chain import Chain, Hook
+from .middleware.installed import installed
 from .negotiation import Negotiated
 from .protocol.headers import check_request_headers
 from .protocol.versions import LATEST_MODERN_VERSION, is_modern
 from .protocol.wire import JSONObject
 from .server_requests import ServerRequests
-from .session import Augmentation, Handshake, Resolver, Session
+from .session import PLAIN, Handling, Handshake, Resolver, Session
 from .statistics import Statistics
 from .supervision import Supervisor, open_supervisor
 from .transports.base import Inbox, OneWay, Transport
@@ -158,57 +159,42 @@ class Connection:
         params: JSONObject | None,
         result_type: type[T],
         *,
-        progress_callback: ProgressCallback | None = None,
         meta: JSONObject | None = None,
         headers: Mapping[str, str] | None = None,
-        unresolved: Mapping[str, type[T]] = MappingProxyType({}),
-        augmentation: Augmentation | None = None,
-        errand: bool = False,
+        how: Handling = PLAIN,
     ) -> Awaitable[T]:
         """Send a request through the middleware; see `Session.request`. To be awaited at once."""
         if headers:
             headers = check_request_headers(headers)
+        if not isinstance(meta, Mapping | None):
+            error = InvalidArguments(f"meta must be a mapping, not {type(meta).__name__}")
+            raise error.locate(self.identifier, method)
         if self._chain is None:
             headers = self._mirrored(method, params, headers)
-            return self.session.request(
-                method,
-                params,
-                result_type,
-                progress_callback,
-                meta,
-                headers,
-                unresolved=unresolved,
-                augmentation=augmentation,
-                errand=errand,
-            )
-        send = partial(
-            self._send, method, result_type, progress_callback, meta, unresolved, augmentation, errand
-        )
-        return self._chain.request(method, params, headers, send)
+            return self.session.request(method, params, result_type, meta, headers, how)
+        return self._request_within(self._chain, method, params, result_type, meta, headers, how)
 
-    async def _send(
+    async def _request_within(
         self,
+        chain: Chain,
         method: str,
-        result_type: type[T],
-        progress_callback: ProgressCallback | None,
-        meta: JSONObject | None,
-        unresolved: Mapping[str, type[T]],
-        augmentation: Augmentation | None,
-        errand: bool,
         params: JSONObject | None,
-        headers: Mapping[str, str],
+        result_type: type[T],
+        meta: JSONObject | None,
+        headers: Mapping[str, str] | None,
+        how: Handling,
     ) -> T:
-        return await self.session.request(
-            method,
-            params,
-            result_type,
-            progress_callback,
-            meta,
-            self._mirrored(method, params, check_request_headers(headers)),
-            unresolved=unresolved,
-            augmentation=augmentation,
-            errand=errand,
-        )
+        async def send(params: JSONObject | None, headers: Mapping[str, str], meta: JSONObject) -> T:
+            checked = self._mirrored(method, params, check_request_headers(headers))
+            return await self.session.request(method, params, result_type, meta, checked, how)
+
+        try:
+            with nullcontext() if how.errand else self.session.call():
+                result = await chain.request(method, params, headers, meta, send)
+            return _checked(result, (result_type, *how.unresolved.values()))
+        except ConnectorError as exc:
+            exc.locate(self.identifier, method)
+            raise
 
     def _mirrored(
         self, method: str, params: JSONObject | None, headers: Mapping[str, str] | None
@@ -231,7 +217,7 @@ class Connection:
         async with self._unawaited:
             with deadline(_UNAWAITED_TIMEOUT, lambda: Stalled(f"no answer to {method}")):
                 try:
-                    await self.request(method, params, dict[str, Any], errand=True)
+                    await self.request(method, params, dict[str, Any], how=Handling(errand=True))
                 except MCPError as exc:
                     logger.debug("the server refused a request that nobody waits for: %s", exc)
 
@@ -253,12 +239,15 @@ async def open_connection(
     def deliver(message: OneWay) -> None:
         transport.deliver(message)
 
-    chain = Chain(setup.middleware, connector) if setup.middleware else None
+    middleware = (*setup.middleware, *installed(setup.middleware))
+    chain = Chain(middleware, connector) if middleware else None
     extensions = setup.extensions.values()
     requests = ServerRequests(
         setup.callbacks,
         {method: handler for each in extensions for method, handler in each.requests.items()},
-        None if chain is None else partial(_around, chain, "on_server_request"),
+        partial(_around_server_request, chain)
+        if chain is not None and chain.has("on_server_request")
+        else None,
     )
     async with open_supervisor(setup.goodbye_timeout) as supervisor:
         dispatcher = Dispatcher(
@@ -269,7 +258,7 @@ async def open_connection(
             statistics,
             requests,
             {method: handler for each in extensions for method, handler in each.notifications.items()},
-            partial(_around, chain, "on_notification")
+            partial(_around_notification, chain)
             if chain is not None and chain.has("on_notification")
             else None,
         )
@@ -311,7 +300,7 @@ async def open_connection(
 
 
 async def _directly(handshake: Handshake) -> Negotiated:
-    return await handshake(None)
+    return await handshake(None, None)
 
 
 async def _around_handshake(chain: Chain, setup: Setup, handshake: Handshake) -> Negotiated:
@@ -323,13 +312,38 @@ async def _around_handshake(chain: Chain, setup: Setup, handshake: Handshake) ->
     )
 
     async def last(context: MiddlewareContext[types.InitializeRequestParams]) -> Negotiated:
-        return await handshake(check_request_headers(context.headers))
+        return await handshake(check_request_headers(context.headers), context.meta)
 
-    return await chain.around("initialize", params, last)
+    return _checked(await chain.around("initialize", "initialize", params, None, last), (Negotiated,))
 
 
-async def _around(chain: Chain, hook: str, method: str, params: Any, call: Callable[[Any], Any]) -> Any:
+async def _around_notification(
+    chain: Chain, method: str, params: Any, hand_on: Callable[[Any], Awaitable[None]]
+) -> None:
+    async def last(context: MiddlewareContext[Any]) -> None:
+        await hand_on(context.params)
+
+    meta = params.get("_meta") if isinstance(params, Mapping) else getattr(params, "meta", None)
+    await chain.around("on_notification", method, params, meta, last)
+
+
+async def _around_server_request(
+    chain: Chain, method: str, params: Any, request: RequestContext, answer: Callable[[Any], Awaitable[Any]]
+) -> Any:
     async def last(context: MiddlewareContext[Any]) -> Any:
-        return await call(context.params)
+        return await answer(context.params)
 
-    return await chain.around(method, params, last, hook)
+    return await chain.around("on_server_request", method, params, request.meta, last)
+
+
+def _checked(result: T, kinds: Sequence[Any]) -> T:
+    """`result`, if it is what the hooks were to give."""
+    known = tuple(
+        kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel | Negotiated)
+    )
+    if len(known) == len(kinds) and not isinstance(result, known):
+        raise UsageError(
+            f"a hook has returned {type(result).__name__} where {kinds[0].__name__} is expected: "
+            "does it return what call_next gave?"
+        )
+    return result

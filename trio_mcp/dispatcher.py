@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, get_args
@@ -190,13 +190,19 @@ class Dispatcher:
         """Let the callbacks catch up: some turns of the scheduler, and none on a callback that sleeps."""
         for _ in range(_MAX_BREATHS):
             await trio.lowlevel.checkpoint()
-            if not any(mailbox.filling for mailbox in (*self._mailboxes, *self._progress.values())):
+            if not any(mailbox.filling for mailbox in self._all_mailboxes()):
                 break
 
     def interrupted(self, reason: str) -> None:
         """Notifications may have been lost: tell those who watch for it."""
         for watcher in self._watchers.get(INTERRUPTED, ()):
             watcher(INTERRUPTED, {"reason": reason})
+
+    def _all_mailboxes(self) -> Iterator[Mailbox[Any]]:
+        yield from self._mailboxes
+        yield from self._progress.values()
+        if self._first is not None:
+            yield self._first
 
     # Everything that comes in
 

@@ -77,6 +77,8 @@ class ConnectorError(Exception):
     Attributes:
         server: which server it was, as `Connector.public_identifier` names it, if known.
         request: what was asked of it, such as ``tools/call 'add'``, if it was a request.
+        begun: whether the server had taken the call up before, in an earlier round of it. Then the call as a
+            whole was not refused, whatever this error says of its last round.
     """
 
     def __init__(self, message: str, *args: object) -> None:
@@ -84,6 +86,7 @@ class ConnectorError(Exception):
         self.message = message
         self.server: str | None = None
         self.request: str | None = None
+        self.begun: bool = False
 
     def locate(self: _E, server: str, request: str | None = None) -> _E:
         """Say where it happened, unless a place nearer to it has said so; returns the error itself."""

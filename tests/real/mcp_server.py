@@ -84,6 +84,13 @@ def headers(ctx: Context) -> dict[str, str]:
 
 
 @server.tool()
+def trace_context(ctx: Context) -> dict[str, str]:
+    """What of the request's `_meta` is trace context."""
+    meta = dict(ctx.request_context.meta or {})
+    return {key: str(value) for key, value in meta.items() if key in ("traceparent", "baggage")}
+
+
+@server.tool()
 async def forever(key: str) -> None:
     started[key] += 1
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, overload
 
@@ -13,7 +14,7 @@ from ..connection import Connection
 from ..errors import ConnectorError, InvalidArguments, InvalidOutput, MCPError, ToolFailed
 from ..features.response_cache import CacheMode
 from ..features.typed_results import result_adapter, typed_result
-from .base import Requester, at
+from .base import Requester, at, handling
 
 __all__ = ["ToolMethods", "call_params", "checked"]
 
@@ -117,16 +118,17 @@ class ToolMethods(Requester):
         params: Mapping[str, Any] = call_params(name, arguments)
         live = self._live()
         creation = live.tasks.required(name)
+        how = handling(progress_callback)
         if creation is not None:
             params = {**params, "task": {}}
+            how = replace(how, augmentation=creation)
         call = partial(
             live.request,
             "tools/call",
             params,
             types.CallToolResult,
-            progress_callback=progress_callback,
             meta=meta,
-            augmentation=creation,
+            how=how,
         )
         try:
             result = await call()

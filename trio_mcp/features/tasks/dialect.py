@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping
-from types import MappingProxyType
+from collections.abc import Awaitable
 from typing import Any, Final, Protocol, TypeVar
 
 from ...protocol.wire import JSONObject
-from ...session import Augmentation, Session
+from ...session import PLAIN, Handling, Session
 from ...supervision import Supervisor
 from .state import TaskState
 from .tracked import TrackedTask
@@ -40,8 +39,7 @@ class Peer(Protocol):
         result_type: type[T],
         *,
         meta: JSONObject | None = None,
-        unresolved: Mapping[str, type[T]] = MappingProxyType({}),
-        augmentation: Augmentation | None = None,
+        how: Handling = PLAIN,
     ) -> Awaitable[T]: ...
 
     def request_soon(self, method: str, params: JSONObject) -> None: ...

@@ -13,6 +13,7 @@ from ...callbacks import Caller, in_callback
 from ...errors import ProtocolError
 from ...protocol.wire import JSONObject
 from ...server_requests import ServerRequests
+from ...session import Handling
 from ...supervision import open_flat_nursery
 from ..input_rounds import answer_question, questions_of
 from .dialect import Dialect, Peer, task_params
@@ -97,7 +98,7 @@ class ExtensionTasks(Dialect):
         """`tasks/get`, whose result brings whatever there is."""
         # Its type must be "complete"; the extension's own examples have "task".
         found = await self._peer.request(
-            "tasks/get", task_params(task_id), ExtensionTask, unresolved={"task": ExtensionTask}
+            "tasks/get", task_params(task_id), ExtensionTask, how=Handling(unresolved={"task": ExtensionTask})
         )
         return found.state()
 

@@ -14,7 +14,7 @@ from ...errors import UnsupportedFeature
 from ...protocol.versions import is_modern
 from ...protocol.wire import JSONObject
 from ...server_requests import ServerRequests
-from ...session import typed
+from ...session import Handling, typed
 from .dialect import Dialect, Peer
 from .extension import ExtensionTask, ExtensionTasks
 from .handle import Check, TaskHandle
@@ -124,7 +124,9 @@ class Tasks:
 
     async def _start_extension(self, params: JSONObject, meta: JSONObject | None) -> _Started:
         kind = cast("type[types.CallToolResult | ExtensionTask]", types.CallToolResult)
-        answer = await self._peer.request("tools/call", params, kind, meta=meta, unresolved=_UNRESOLVED)
+        answer = await self._peer.request(
+            "tools/call", params, kind, meta=meta, how=Handling(unresolved=_UNRESOLVED)
+        )
         if isinstance(answer, ExtensionTask):
             return self.track(self._extension, answer.task_id, answer.state()), None
         return None, answer
@@ -140,7 +142,7 @@ class Tasks:
                 {**params, "task": wanted},
                 kind,
                 meta={**(meta or {}), "progressToken": token},
-                augmentation=creation,
+                how=Handling(augmentation=creation),
             )
         except BaseException:
             creation.abandon()
