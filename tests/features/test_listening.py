@@ -505,7 +505,7 @@ async def test_the_end_of_a_subscription_does_not_undo_one_that_began_before_it(
 
     async def subscribe(call: Call) -> Reply:
         if call.params["uri"] == "slow:":
-            await trio.sleep(10)
+            await trio.sleep(4)
         return call.result({})
 
     server.on["resources/subscribe"] = subscribe
