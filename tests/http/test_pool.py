@@ -257,6 +257,7 @@ class Blunt(trio.abc.Stream):
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
         self.failing = False
+        self.closing = trio.Event()
 
     async def send_all(self, data: Any) -> None:
         if self.failing:
@@ -271,6 +272,9 @@ class Blunt(trio.abc.Stream):
         return await self.stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:
+        self.closing.set()
+        for _ in range(5):
+            await trio.lowlevel.cancel_shielded_checkpoint()
         await self.stream.aclose()
 
 
@@ -291,6 +295,45 @@ async def test_a_request_that_could_not_be_sent_goes_over_another_connection(ser
     network.streams[0].failing = True
     assert await read(await ask(pool, repeatable=False)) == b"hello"
     assert server.requests == 2
+
+
+async def test_a_connection_may_be_taken_while_expired_ones_are_being_closed(
+    server: Server, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def echo(exchange: HttpExchange) -> None:
+        await trio.sleep({b"slow": 10, b"taken": 1}.get(exchange.request.body, 0))
+        await exchange.respond(200, body=exchange.request.body)
+
+    server.handler = echo
+    network = BluntNetwork(server.network)
+    pool = Pool(network, lambda: ssl_context(True))
+    bodies = []
+
+    async def take() -> None:
+        await network.streams[1].closing.wait()
+        bodies.append(await read(await ask(pool, b"taken")))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, pool, b"slow")
+        await trio.sleep(1)
+        await ask(pool)
+        nursery.start_soon(take)
+    assert (bodies, server.connections) == ([b"taken"], 2)
+
+
+async def test_a_connection_that_is_being_closed_is_not_taken(server: Server) -> None:
+    network = BluntNetwork(server.network)
+    pool = Pool(network, lambda: ssl_context(True))
+    await ask(pool)
+
+    async def take() -> None:
+        await network.streams[0].closing.wait()
+        assert await read(await ask(pool)) == b"hello"
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        await pool.aclose()
+    assert server.connections == 2
 
 
 # Failing
