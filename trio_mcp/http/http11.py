@@ -163,6 +163,8 @@ class ResponseParser:
         if self.ended or self._parser is None:
             return
         status = self._parser.get_status_code()
+        if not 100 <= status < 600 or self._parser.get_http_version()[:2] != "1.":
+            raise ProtocolError("the server broke HTTP: a status line that HTTP/1 does not have")
         if status < 200:
             self.headers.clear()  # an interim response: the real one comes after it
             return
@@ -174,7 +176,8 @@ class ResponseParser:
             key, text = name.lower().decode("latin-1"), value.decode("latin-1")
             fields[key] = f"{fields[key]}, {text}" if key in fields else text
         coding = fields.get("transfer-encoding")
-        if coding is not None and coding.strip().lower() != "chunked":
+        # Spaces and no other white space: what the parser does not take for chunked must not pass for it here.
+        if coding is not None and coding.strip(" ").lower() != "chunked":
             raise ProtocolError("the server broke HTTP: a transfer coding that was not offered")
         if self._headless_body:
             # The parser cannot know, and would wait for a body.
@@ -182,13 +185,18 @@ class ResponseParser:
         self._until_close = coding is None and "content-length" not in fields and status not in _BODILESS
 
     def on_body(self, piece: bytes) -> None:
-        if not self.ended:
-            self._idle_size = 0
-            self._pieces.append(piece)
+        if self.ended:
+            return
+        if self.status == 0:
+            # The parser gives a body to those interim responses that it does not know.
+            raise ProtocolError("the server broke HTTP: an interim response with a body")
+        self._idle_size = 0
+        self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
-        if self.status != 0:
+        if self.status != 0 and self._parser is not None and not self.ended:
             self.ended = True
+            self.reusable = self._parser.should_keep_alive()  # once more: a trailer may have its say
 
 
 def _too_large() -> ProtocolError:
