@@ -169,7 +169,9 @@ UNLAWFUL = {
     "a status below 100": head("HTTP/1.1 099 OK"),
     "a status above 599": head("HTTP/1.1 600 OK", "content-length: 0"),
     "an interim response with a body": head("HTTP/1.1 199 Go", "content-length: 1") + b"x" + head(OK),
-    "an interim response in chunks": head("HTTP/1.1 104 Go", "transfer-encoding: chunked") + CHUNKS + head(OK),
+    "an interim response in chunks": head("HTTP/1.1 104 Go", "transfer-encoding: chunked")
+    + CHUNKS
+    + head(OK),
     "a bare line feed": b"HTTP/1.1 200 OK\ncontent-length: 1\n\nx",
     "two lengths": head(OK, "content-length: 1", "content-length: 2"),
     "a length and chunks": head(OK, "content-length: 1", "transfer-encoding: chunked"),
