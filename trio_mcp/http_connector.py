@@ -179,6 +179,7 @@ class HttpConnector(Connector):
             http_client=self._http_client,
             network=self._network,
             proxy=self._proxy,
+            max_size=self._max_message_size,
         ) as engine:
 
             def make(inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> Transport:

@@ -57,8 +57,8 @@ async def dial(network: Network, host: str, port: int, tls: ssl.SSLContext | Non
         protocol = secured.selected_alpn_protocol()
         if protocol not in (None, "http/1.1"):
             raise ConfigurationError(
-                f"verify: the ssl.SSLContext offers {protocol!r} by ALPN, and the server took it, but only HTTP/1.1 "
-                "is spoken here: offer that alone, or pass an http_client that speaks the other"
+                f"the ssl.SSLContext of verify= offers {protocol!r} by ALPN, and the server took it, but only "
+                "HTTP/1.1 is spoken here: offer that alone, or pass an http_client that speaks the other"
             )
     except BaseException:
         await close_at_once(stream)  # noqa: ASYNC102 - shielded, and never waits
@@ -90,8 +90,8 @@ def is_readable(stream: trio.abc.Stream) -> bool:
     quiet.
     """
     while isinstance(stream, trio.SSLStream):
-        # What has been received and not been asked for yet: decrypted, or still a record. Where the second one is,
-        # is Trio's own; a stream in which it cannot be found might hold something.
+        # What has been received and not been asked for yet: decrypted, or still a record. Where records lie
+        # is Trio's own affair; a stream in which they cannot be found might hold some.
         records = getattr(stream, "_incoming", None)
         if records is None or records.pending or stream.pending():
             return True

@@ -18,12 +18,14 @@ import trustme
 
 import trio_mcp
 from tests.conftest import Serve
+from tests.http.site import tcp_site
 from trio_mcp.http import HttpResponse
 from trio_mcp.http.client_engine import ClientReply
+from trio_mcp.http.engine import HttpRequest
 from trio_mcp.http.pool import Pool
 from trio_mcp.http.setup import open_engine, ssl_context
 from trio_mcp.http.transport import TrioTransport
-from trio_mcp.testing import HANG, RESET, ScriptedServer
+from trio_mcp.testing import HANG, RESET, HttpExchange, ScriptedServer
 from trio_mcp.testing.messages import Json, event, response
 
 URL = "http://server.test/mcp"
@@ -264,7 +266,7 @@ async def test_a_session_id_that_breaks_http_is_not_sent_back(serve: Serve) -> N
 
 FAILURES: list[tuple[Exception, type[Exception], str]] = [
     (httpx2.ConnectTimeout("t"), trio_mcp.ConnectTimeout, "no connection within 7 s"),
-    (httpx2.PoolTimeout("t"), trio_mcp.ConnectTimeout, "no connection within 7 s"),
+    (httpx2.PoolTimeout("t"), trio_mcp.ConnectTimeout, "http_client had no connection free for 7 s.*limits"),
     (httpx2.WriteTimeout("t"), trio_mcp.Stalled, "for 7 s"),
     (httpx2.ReadTimeout("t"), trio_mcp.Stalled, "for 7 s"),
     (httpx2.ConnectError("name not known"), trio_mcp.ConnectError, "could not connect: name not known"),
@@ -288,6 +290,27 @@ async def test_each_failure_of_the_engine_has_its_type(
         async with trio_mcp.open_connector(URL, http_client=client_that_raises(failure), timeout=7):
             pass
     assert caught.value.__cause__ is failure
+
+
+@pytest.mark.parametrize("library", [httpx2, httpx])
+async def test_a_client_that_has_too_few_connections_is_told_so(library: Any, nursery: trio.Nursery) -> None:
+    site, port = await tcp_site(nursery)
+
+    async def hang(exchange: HttpExchange) -> None:
+        await exchange.start(200)
+        await trio.sleep_forever()
+
+    site.handler = hang
+    url = f"http://127.0.0.1:{port}/"
+    async with library.AsyncClient(limits=library.Limits(max_connections=1), trust_env=False) as client:
+        async with open_engine(httpx2.URL(url), http_client=client) as engine:
+            first, _ = await engine.send(HttpRequest("GET", url, {}, None, 5, 60, True))
+            with (
+                trio.fail_after(20),
+                pytest.raises(trio_mcp.ConnectTimeout, match="no connection free for 0.01 s"),
+            ):
+                await engine.send(HttpRequest("GET", url, {}, None, 0.01, 60, True))
+            await first.close()
 
 
 async def test_an_illegal_header_is_told_without_what_it_holds() -> None:
@@ -403,6 +426,7 @@ class OfPieces:
 async def test_an_empty_piece_is_not_the_end_of_a_body() -> None:
     reply = ClientReply(OfPieces(), silence=1)  # type: ignore[arg-type]
     response = HttpResponse(reply, {}, max_size=9, linger=lambda response: False)
-    assert await response.read() == b"ab"
+    with trio.testing.assert_checkpoints():
+        assert await response.read() == b"ab"
     assert response.ended
     await response.abandon()

@@ -462,8 +462,8 @@ ENCODINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("gzip", gzip.compress),
     "deflate": ("deflate", zlib.compress),
     "raw deflate": ("deflate", raw_deflate),
-    "both": ("deflate, gzip", lambda data: gzip.compress(zlib.compress(data))),
     "identity": ("identity", bytes),
+    "identity and gzip": ("identity, GZIP", gzip.compress),
     "br": ("br", brotli),
     "zstd": ("zstd", zstd),
 }
@@ -507,7 +507,7 @@ async def test_an_encoding_of_nothing_is_nothing(engine: PoolEngine, site: Site)
         assert (await ask(engine)).body == b""
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", ", ".join(["gzip"] * 9)])
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
 async def test_a_broken_encoding_is_an_error_of_the_server(
     engine: PoolEngine, site: Site, network: MemoryNetwork, coding: str
 ) -> None:
@@ -516,6 +516,21 @@ async def test_a_broken_encoding_is_an_error_of_the_server(
         await ask(engine)
     site.handler = hello
     assert (await ask(engine)).body == b"hello"
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "deflate,GZip", "gzip, unheard-of"])
+async def test_layers_of_encodings_are_refused(
+    engine: PoolEngine, site: Site, network: MemoryNetwork, coding: str
+) -> None:
+    async def layered(exchange: HttpExchange) -> None:
+        await exchange.start(200, [("content-encoding", coding)])
+        await trio.sleep_forever()
+
+    site.handler = layered
+    with pytest.raises(ProtocolError, match="content encoding has several layers"):
+        await ask(engine)
+    await trio.testing.wait_all_tasks_blocked()
+    assert network.connections == []
 
 
 BOMB = gzip.compress(bytes(1 << 24), 9)
@@ -542,16 +557,14 @@ def always(reply: Reply) -> Callable[[object], Reply]:
     return lambda call: reply
 
 
-async def test_a_whole_call_is_not_blown_up_by_a_bomb_nor_by_two() -> None:
-    twice = gzip.compress(BOMB, 9)
+async def test_a_whole_call_is_not_blown_up_by_a_bomb() -> None:
     async with ScriptedServer() as server:
         async with server.connect(max_message_size=1 << 20) as c:
-            for bomb, coding in ((BOMB, "gzip"), (twice, "gzip, gzip")):
-                for type in ("application/json", "text/event-stream"):
-                    headers = {"content-type": type, "content-encoding": coding}
-                    server.on["tools/call"] = always(Reply(200, headers, (bomb,)))
-                    with pytest.raises(MessageTooLarge):
-                        await c.call_tool("x")
+            for type in ("application/json", "text/event-stream"):
+                headers = {"content-type": type, "content-encoding": "gzip"}
+                server.on["tools/call"] = always(Reply(200, headers, (BOMB,)))
+                with pytest.raises(MessageTooLarge):
+                    await c.call_tool("x")
             server.on["tools/call"] = lambda call: call.text("done")
             assert (await c.call_tool("x")).content
 

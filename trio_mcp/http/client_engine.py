@@ -11,16 +11,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from functools import partial
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import trio
 
 from ..deadlines import deadline
-from ..errors import UsageError
+from ..errors import ProtocolError, UsageError
+from .auth_flow import BoundedFlow
 from .engine import HttpRequest, Reply
 from .exchange import no_answer, silent
-from .failures import translate_errors
+from .failures import check_coding, translate_errors
 from .transport import REPEATABLE
 
 if TYPE_CHECKING:
@@ -41,35 +43,55 @@ class ClientEngine:
     Args:
         client: it is the caller's to close.
         auth: the auth flow of every request; None leaves the client's own.
+        max_size: bytes that a body may have which is read in an auth flow.
+        own_pool: whether our own pool is the client's transport, and watches the silence byte by byte. What
+            any other transport does is not known: there it is watched here, until the headers have come.
     """
 
-    def __init__(self, client: httpx2.AsyncClient, auth: httpx2.Auth | None) -> None:
+    def __init__(
+        self, client: httpx2.AsyncClient, auth: httpx2.Auth | None, max_size: int, *, own_pool: bool = False
+    ) -> None:
         self._client = client
-        self._authorizing = auth is not None
-        self._auth = httpx2.USE_CLIENT_DEFAULT if auth is None else auth
+        self._auth = auth
+        self._max_size = max_size
+        self._own_pool = own_pool
 
     async def send(self, request: HttpRequest) -> tuple[Reply, Mapping[str, str]]:
         """Send `request`; see `Engine.send`."""
         check_open(self._client)
         await trio.lowlevel.checkpoint()  # there are transports without one
+        silence = request.silence
+        timeouts = httpx2.Timeout(request.timeout, read=silence if self._own_pool else None)
         with (
-            deadline(request.silence, lambda: no_answer(request.silence, request.timeout)),
-            translate_errors(request.timeout, authorizing=self._authorizing),
+            deadline(
+                inf if self._own_pool else silence, lambda: no_answer(silence, request.timeout)
+            ) as scope,
+            translate_errors(request.timeout, authorizing=self._auth is not None),
         ):
             theirs = self._client.build_request(
                 request.method,
                 request.url,
                 headers=request.headers,
                 content=request.body,
-                # How long to wait for an answer is not the client's to say: see `silence`. And queueing is
-                # ours: it must not kill anybody, whatever pool the client has.
-                timeout=httpx2.Timeout(request.timeout, read=None, pool=None),
+                timeout=timeouts,
                 extensions={REPEATABLE: request.repeatable},
             )
-            response = await self._client.send(theirs, stream=True, auth=self._auth, follow_redirects=False)
+            auth: Any = self._client.auth if self._auth is None else self._auth
+            if auth is None:
+                auth = httpx2.USE_CLIENT_DEFAULT
+            else:
+                watching = None if self._own_pool else scope
+                auth = BoundedFlow(auth, timeouts, silence, self._max_size, watching)
+            response = await self._client.send(theirs, stream=True, auth=auth, follow_redirects=False)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _TidyStream(response.stream)
-        return ClientReply(response, request.silence), response.request.headers
+        reply = ClientReply(response, silence)
+        try:
+            check_coding(response.headers.get("content-encoding"))
+        except ProtocolError:
+            await reply.close()  # noqa: ASYNC120 - shielded, and never waits
+            raise
+        return reply, response.request.headers
 
 
 class ClientReply:
@@ -90,6 +112,7 @@ class ClientReply:
 
     async def receive(self) -> bytes:
         """The next piece of the body, decoded; b"" at its end. See `Reply.receive`."""
+        await trio.lowlevel.checkpoint()  # a few bytes may be many pieces
         with deadline(self._silence, partial(silent, self._silence)), translate_errors(self._silence):
             async for chunk in self._chunks:
                 if chunk:

@@ -176,7 +176,7 @@ class ResponseParser:
             key, text = name.lower().decode("latin-1"), value.decode("latin-1")
             fields[key] = f"{fields[key]}, {text}" if key in fields else text
         coding = fields.get("transfer-encoding")
-        # Spaces and no other white space: what the parser does not take for chunked must not pass for it here.
+        # Spaces and no other white space: it must not pass for chunked here if the parser does not think so.
         if coding is not None and coding.strip(" ").lower() != "chunked":
             raise ProtocolError("the server broke HTTP: a transfer coding that was not offered")
         if self._headless_body:

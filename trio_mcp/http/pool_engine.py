@@ -12,7 +12,8 @@ from typing import Final
 import httpx2
 
 from .client_engine import ClientEngine, ClientReply, cookie_jar
-from .engine import HttpRequest, Reply
+from .engine import MAX_SIZE, HttpRequest, Reply
+from .failures import check_coding
 from .http11 import encode_header, encode_request
 from .pool import Pool
 from .transport import Address, TrioTransport, address, as_response
@@ -28,14 +29,15 @@ class PoolEngine:
     Args:
         pool: it is the caller's to close.
         auth: the auth flow of every request; None for none.
+        max_size: bytes that a body may have which is read in the auth flow.
     """
 
-    def __init__(self, pool: Pool, auth: httpx2.Auth | None) -> None:
+    def __init__(self, pool: Pool, auth: httpx2.Auth | None, max_size: int = MAX_SIZE) -> None:
         self._pool = pool
         self._client = httpx2.AsyncClient(
             transport=TrioTransport(pool), cookies=cookie_jar(), trust_env=False
         )
-        self._beside = ClientEngine(self._client, auth)
+        self._beside = ClientEngine(self._client, auth, max_size, own_pool=True)
         self._direct = auth is None
         self._accepted = self._client.headers["accept-encoding"]
         # One for each engine, so that what is secret goes with it.
@@ -60,8 +62,13 @@ class PoolEngine:
         fields = exchange.fields
         if "set-cookie" not in fields and "content-encoding" not in fields:
             return exchange, headers
-        response = as_response(exchange, httpx2.Request(request.method, request.url))
-        self._client.cookies.extract_cookies(response)
+        try:
+            check_coding(fields.get("content-encoding"))
+            response = as_response(exchange, httpx2.Request(request.method, request.url))
+            self._client.cookies.extract_cookies(response)
+        except BaseException:
+            await exchange.close()  # noqa: ASYNC102 - shielded, and never waits
+            raise
         self._direct = not any(True for _ in self._client.cookies.jar)
         return ClientReply(response, request.silence), headers
 

@@ -10,8 +10,8 @@ from typing import Final, Self
 
 import trio
 
-from ..errors import MessageTooLarge
 from .engine import Reply
+from .failures import too_large
 
 __all__ = ["HttpResponse"]
 
@@ -88,10 +88,7 @@ class HttpResponse:
         while chunk := await self._reply.receive():
             size += len(chunk)
             if size > self._max_size:
-                raise MessageTooLarge(
-                    f"the server sent a body of more than {self._max_size} bytes; "
-                    "max_message_size raises the limit"
-                )
+                raise too_large(self._max_size)
             pieces.append(chunk)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
