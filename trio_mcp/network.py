@@ -57,7 +57,7 @@ async def dial(network: Network, host: str, port: int, tls: ssl.SSLContext | Non
         protocol = secured.selected_alpn_protocol()
         if protocol not in (None, "http/1.1"):
             raise ConfigurationError(
-                f"the ssl.SSLContext of verify= offers {protocol!r} by ALPN, and the server took it, but only "
+                f"the ssl.SSLContext of verify= offers {protocol!r} by ALPN, which the server took, but only "
                 "HTTP/1.1 is spoken here: offer that alone, or pass an http_client that speaks the other"
             )
     except BaseException:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.strategies import chunked, repeatable
 from trio_mcp.errors import ConfigurationError, ProtocolError
-from trio_mcp.http.http11 import MAX_HEAD, ResponseParser, encode_header, encode_request
+from trio_mcp.http.http11 import MAX_HEAD, ResponseParser, encode_header, encode_request, encode_request_line
 
 
 def parse(*pieces: bytes, method: bytes = b"POST") -> tuple[ResponseParser, bytes]:
@@ -36,11 +36,12 @@ OK = "HTTP/1.1 200 OK"
 def test_a_request_is_what_the_standard_says() -> None:
     lines = [encode_header(b"host", b"x"), encode_header(b"accept", b"a, b")]
     assert (
-        encode_request(b"GET", b"/?q=1", lines, None)
+        encode_request(encode_request_line(b"GET", b"/?q=1"), lines, None)
         == b"GET /?q=1 HTTP/1.1\r\nhost: x\r\naccept: a, b\r\n\r\n"
     )
-    assert encode_request(b"POST", b"/", [], b"ab") == b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nab"
-    assert encode_request(b"POST", b"/", [], b"").endswith(b"content-length: 0\r\n\r\n")
+    line = encode_request_line(b"POST", b"/")
+    assert encode_request(line, [], b"ab") == b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nab"
+    assert encode_request(line, [], b"").endswith(b"content-length: 0\r\n\r\n")
 
 
 @repeatable
@@ -55,7 +56,8 @@ def test_whatever_is_written_is_read_as_that_and_nothing_else(
     method: bytes, target: bytes, name: bytes, value: bytes
 ) -> None:
     try:
-        data = encode_request(method, target, [b"host: x\r\n", encode_header(name, value)], None)
+        line = encode_request_line(method, target)
+        data = encode_request(line, [b"host: x\r\n", encode_header(name, value)], None)
     except ConfigurationError:
         return
     server = h11.Connection(h11.SERVER)

@@ -73,7 +73,7 @@ async def ask(
     return await pool.exchange(
         ORIGIN,
         b"POST",
-        encode_request(b"POST", b"/", [b"host: x\r\n"], body),
+        encode_request(b"POST / HTTP/1.1\r\n", [b"host: x\r\n"], body),
         connect_timeout=timeout,
         send_timeout=timeout,
         silence=silence,
@@ -417,6 +417,67 @@ async def test_an_early_refusal_of_a_large_request_is_its_answer(pool: Pool, net
     assert repr(pool) == "<Pool empty>"  # half a request has gone over it
 
 
+@pytest.mark.parametrize("reads_on", [True, False])
+async def test_an_early_success_that_is_whole_is_the_answer(
+    pool: Pool, network: MemoryNetwork, reads_on: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    listener = network.listen("server.test", 80)
+
+    async def serve() -> None:
+        stream = await listener.accept()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        while reads_on and await stream.receive_some():
+            pass
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        with trio.fail_after(1):
+            assert await read(await ask(pool, b"x" * BIG)) == b"ok"
+    assert repr(pool) == "<Pool empty>"  # half a request has gone over it
+
+
+@pytest.mark.parametrize("size", [10, BIG])
+@pytest.mark.parametrize(
+    "signs", [[b"HTTP/1.1 102 Processing\r\n\r\n"] * 3, [b"HTTP", b"/1.1 20", b"0 OK\r"]]
+)
+async def test_each_sign_of_life_before_the_headers_ends_a_silence(
+    pool: Pool, server: Server, autojump_clock: trio.testing.MockClock, size: int, signs: list[bytes]
+) -> None:
+    async def slow(exchange: HttpExchange) -> None:
+        for sign in signs:
+            await trio.sleep(50)
+            await exchange.send_raw(sign)
+        await trio.sleep(50 if final else float("inf"))
+        rest = b"HTTP/1.1 200 OK\r\n" if signs[0] != b"HTTP" else b"\n"
+        await exchange.send_raw(rest + b"content-length: 2\r\n\r\nok")
+
+    server.handler, final = slow, True
+    assert await read(await ask(pool, b"x" * size)) == b"ok"
+    assert trio.current_time() == 4 * 50
+    final = False
+    with trio.fail_after(1000), pytest.raises(trio_mcp.Stalled, match="did not answer for 60 s"):
+        await ask(pool, b"x" * size)
+    assert trio.current_time() == 4 * 50 + 3 * 50 + 60
+
+
+async def test_signs_of_life_do_not_hurry_a_slow_upload(
+    pool: Pool, network: MemoryNetwork, autojump_clock: trio.testing.MockClock
+) -> None:
+    listener = network.listen("server.test", 80)
+
+    async def serve() -> None:
+        stream, received = await listener.accept(), 0
+        while received < BIG:
+            received += len(await stream.receive_some())
+            await stream.send_all(b"HTTP/1.1 102 Processing\r\n\r\n")
+            await trio.sleep(3)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        assert await read(await ask(pool, b"x" * BIG, silence=4)) == b"ok"
+
+
 async def test_an_early_success_waits_for_the_rest_of_the_request(pool: Pool, network: MemoryNetwork) -> None:
     listener = network.listen("server.test", 80)
     received = 0
@@ -424,14 +485,15 @@ async def test_an_early_success_waits_for_the_rest_of_the_request(pool: Pool, ne
     async def serve() -> None:
         nonlocal received
         stream = await listener.accept()
-        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-        while True:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no")
+        while received <= BIG:
             received += len(await stream.receive_some())
+        await stream.send_all(b"k")
+        await trio.sleep_forever()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
         assert await read(await ask(pool, b"x" * BIG)) == b"ok"
-        await trio.testing.wait_all_tasks_blocked()
         assert received > BIG
         nursery.cancel_scope.cancel()
     assert repr(pool) == "<Pool 1 idle to server.test>"

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final
 
 import httptools
 
 from ..errors import ConfigurationError, ProtocolError
 
-__all__ = ["MAX_HEAD", "ResponseParser", "encode_header", "encode_request"]
+__all__ = ["MAX_HEAD", "ResponseParser", "encode_header", "encode_request", "encode_request_line"]
 
 MAX_HEAD: Final = 1 << 16
 """Bytes that the headers of one response may have, interim responses and trailers included."""
@@ -43,26 +42,30 @@ def encode_header(name: bytes, value: bytes) -> bytes:
     return b"%b: %b\r\n" % (name, value)
 
 
-def encode_request(method: bytes, target: bytes, lines: Iterable[bytes], body: bytes | None) -> bytes:
+def encode_request(line: bytes, lines: Iterable[bytes], body: bytes | None) -> bytes:
     """A whole request.
 
     Args:
-        method: such as `b"POST"`.
-        target: path and query.
+        line: the first line, by `encode_request_line`.
         lines: the headers, each by `encode_header`; how the body is framed is added here.
         body: the content; None for a request that has none.
-
-    Raises:
-        ConfigurationError: the method or the target would break the request's first line.
     """
-    head = _request_line(method, target) + b"".join(lines)
+    head = line + b"".join(lines)
     if body is None:
         return head + b"\r\n"
     return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
-@lru_cache(maxsize=32)
-def _request_line(method: bytes, target: bytes) -> bytes:
+def encode_request_line(method: bytes, target: bytes) -> bytes:
+    """The first line of a request.
+
+    Args:
+        method: such as `b"POST"`.
+        target: path and query.
+
+    Raises:
+        ConfigurationError: it would break HTTP.
+    """
     if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
         raise ConfigurationError("the request cannot be sent: its method or its URL breaks HTTP")
     return b"%b %b HTTP/1.1\r\n" % (method, target)

@@ -13,7 +13,7 @@ from ..errors import ConfigurationError
 from .connection import Origin
 from .exchange import Exchange
 from .failures import as_httpx2
-from .http11 import encode_header, encode_request
+from .http11 import encode_header, encode_request, encode_request_line
 from .pool import Pool
 
 __all__ = ["REPEATABLE", "Address", "TrioTransport", "address", "as_response"]
@@ -74,10 +74,11 @@ class TrioTransport(httpx2.AsyncBaseTransport):
                 if name.lower() not in _FRAMING
             ]
             framed = body if body or "content-length" in request.headers else None
+            method = request.method.encode("ascii")
             exchange = await self._pool.exchange(
                 origin,
-                request.method.encode("ascii"),
-                encode_request(request.method.encode("ascii"), target, lines, framed),
+                method,
+                encode_request(encode_request_line(method, target), lines, framed),
                 connect_timeout=_seconds(timeouts.get("connect")),
                 send_timeout=_seconds(timeouts.get("write")),
                 silence=_seconds(timeouts.get("read")),
