@@ -401,6 +401,31 @@ async def test_a_cookie_that_cannot_be_sent_back_disturbs_nothing(
     assert site.requests[-1].headers["cookie"] == "good=1"
 
 
+async def test_a_cookie_that_cannot_be_read_disturbs_nothing(engine: PoolEngine, site: Site) -> None:
+    site.handler = with_cookies(f"a=b; Max-Age={'9' * 400}")  # the standard library warns of it
+    for _ in range(2):
+        assert (await ask(engine)).body == b"hello"
+    assert "cookie" not in site.requests[-1].headers
+
+
+async def test_cookies_that_fail_end_their_exchange(
+    pool: Pool, site: Site, network: MemoryNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(exchange: HttpExchange) -> None:
+        await exchange.start(200, [("set-cookie", "a=b")])
+        await trio.sleep_forever()
+
+    def fail(cookies: httpx2.Cookies, response: httpx2.Response) -> None:
+        raise KeyError("odd")
+
+    site.handler = endless
+    monkeypatch.setattr(httpx2.Cookies, "extract_cookies", fail)
+    with pytest.raises(KeyError, match="odd"):
+        await ask(PoolEngine(pool, None))
+    await trio.testing.wait_all_tasks_blocked()
+    assert network.connections == []
+
+
 async def test_a_cookie_that_a_server_repeats_is_not_shown(autojump_clock: trio.testing.MockClock) -> None:
     async with ScriptedServer() as server:
         server.on["tools/call"] = lambda call: call.reply(
@@ -577,18 +602,19 @@ class Secret(str):
 
 
 async def test_nothing_that_was_sent_outlives_the_engine(pool: Pool, site: Site) -> None:
-    secret = Secret("Bearer s3cret")
-    alive = weakref.ref(secret)
+    secret, url = Secret("Bearer s3cret"), Secret(URL + "?key=s3cret")
+    alive = [weakref.ref(secret), weakref.ref(url)]
     engine = PoolEngine(pool, None)
     headers = {"authorization": secret}
-    await ask(engine, headers=headers)
+    await ask(engine, url, headers=headers)
     assert site.requests[0].headers["authorization"] == "Bearer s3cret"
-    del secret, headers
+    assert site.requests[0].target == "/?key=s3cret"
+    del secret, headers, url
     gc.collect()
-    assert alive() is not None  # it is prepared for the next time
+    assert all(each() is not None for each in alive)  # they are prepared for the next time
     del engine
     gc.collect()
-    assert alive() is None
+    assert all(each() is None for each in alive)
 
 
 @pytest.mark.parametrize("value", ["s3cret\r\nevil: 1", "s3cret\n", " s3cret"])

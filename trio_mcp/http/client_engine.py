@@ -7,7 +7,8 @@ with one library. Neither is closed here.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["ClientAsTransport", "ClientEngine", "ClientReply", "check_open", "cookie_jar"]
 
 _MAX_STEPS: Final = 10_000
+# The extension of a response that says which headers were sent, where the request does not know.
+_SENT: Final = "trio_mcp.sent_headers"
 # Each library's client adds these itself.
 _CLIENTS_OWN: Final = frozenset(
     {b"host", b"connection", b"accept-encoding", b"user-agent", b"content-length"}
@@ -82,7 +85,12 @@ class ClientEngine:
             else:
                 watching = None if self._own_pool else scope
                 auth = BoundedFlow(auth, timeouts, silence, self._max_size, watching)
-            response = await self._client.send(theirs, stream=True, auth=auth, follow_redirects=False)
+            try:
+                response = await self._client.send(theirs, stream=True, auth=auth, follow_redirects=False)
+            except httpx2.HTTPStatusError as exc:  # the user's hooks may raise_for_status()
+                if exc.response.request.url != theirs.url:
+                    raise
+                response = exc.response  # its body is there if a hook has read it
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _TidyStream(response.stream)
         reply = ClientReply(response, silence)
@@ -91,7 +99,7 @@ class ClientEngine:
         except ProtocolError:
             await reply.close()  # noqa: ASYNC120 - shielded, and never waits
             raise
-        return reply, response.request.headers
+        return reply, response.extensions.get(_SENT, response.request.headers)
 
 
 class ClientReply:
@@ -180,7 +188,16 @@ def check_open(client: httpx2.AsyncClient | httpx.AsyncClient) -> None:
 
 def cookie_jar() -> CookieJar:
     """A jar for an httpx2 client of ours: without cookies that httpx2 could not send back."""
-    return CookieJar(_AsciiCookies())
+    return _QuietJar(_AsciiCookies())
+
+
+class _QuietJar(CookieJar):
+    """It warns of none: a cookie that cannot be read is the server's mistake, and not the program's."""
+
+    def make_cookies(self, response: Any, request: Any) -> Sequence[Cookie]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return super().make_cookies(response, request)
 
 
 class _AsciiCookies(DefaultCookiePolicy):
@@ -211,9 +228,20 @@ class ClientAsTransport(httpx2.AsyncBaseTransport):
             response = await self._client.send(theirs, stream=True, follow_redirects=False)
         except self._httpx.RequestError as exc:
             raise _counterpart(exc, request) from exc
-        return httpx2.Response(
-            response.status_code, headers=response.headers.raw, stream=_ForeignStream(response, request)
-        )
+        except self._httpx.HTTPStatusError as exc:  # the user's hooks may raise_for_status()
+            if exc.response.request.url != theirs.url:
+                raise
+            response = exc.response
+        headers = response.headers.raw
+        stream: httpx2.AsyncByteStream
+        if response.is_closed:  # a hook has read it, and decoded it, or has raised
+            headers = [(name, value) for name, value in headers if name.lower() != b"content-encoding"]
+            stream = httpx2.ByteStream(_read_by_now(response))
+        else:
+            stream = _ForeignStream(response, request)
+        # Its headers are more than ours: the client's own authorization, for one.
+        sent = {_SENT: response.request.headers}
+        return httpx2.Response(response.status_code, headers=headers, stream=stream, extensions=sent)
 
 
 class _ForeignStream(httpx2.AsyncByteStream):
@@ -233,7 +261,17 @@ class _ForeignStream(httpx2.AsyncByteStream):
         await self._response.aclose()
 
 
+def _read_by_now(response: httpx.Response) -> bytes:
+    """The body of a closed response, as far as somebody has read it."""
+    try:
+        return response.content
+    except sys.modules["httpx"].ResponseNotRead:
+        return b""
+
+
 def _counterpart(exc: httpx.RequestError | httpx.StreamError, request: httpx2.Request) -> httpx2.RequestError:
     """The httpx2 exception of the same name: the two libraries share their tree."""
-    kind: type[httpx2.RequestError] = getattr(httpx2, type(exc).__name__, httpx2.TransportError)
+    kind = getattr(httpx2, type(exc).__name__, httpx2.TransportError)
+    if not issubclass(kind, httpx2.RequestError):  # of a stream that was closed, say
+        kind = httpx2.ReadError
     return kind(str(exc), request=request)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import unquote, unquote_plus
 
 import trio
 
@@ -46,6 +47,7 @@ class HttpResponse:
         request_headers: Mapping[str, str],
         max_size: int,
         linger: Callable[[HttpResponse], bool],
+        url: str = "",
     ) -> None:
         self.status: int = reply.status
         self.headers: Mapping[str, str] = reply.fields
@@ -53,6 +55,7 @@ class HttpResponse:
         self._reply = reply
         self._max_size = max_size
         self._linger = linger
+        self._url = url
 
     async def __aenter__(self) -> Self:
         return self
@@ -131,6 +134,13 @@ class HttpResponse:
                 # The last word of "Bearer x", the values of "a=x; b=y", and then all of it.
                 parts = [part.rpartition("=")[2] for part in value.split("; ")]
                 for secret in (value.rpartition(" ")[2], *parts, value):
-                    if len(secret) >= _SECRET_LENGTH:
-                        text = text.replace(secret, "[secret]")
+                    text = _without(text, secret)
+        for part in self._url.partition("#")[0].partition("?")[2].split("&"):
+            name, equals, value = part.partition("=")
+            for secret in (value if equals else name, unquote(value), unquote_plus(value)):
+                text = _without(text, secret)
         return text
+
+
+def _without(text: str, secret: str) -> str:
+    return text.replace(secret, "[secret]") if len(secret) >= _SECRET_LENGTH else text

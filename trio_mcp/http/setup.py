@@ -101,12 +101,19 @@ def _proxied_client(verify: Verify, proxy: str | None) -> httpx2.AsyncClient:
     # must never wait for the call that it belongs to. HTTP/2 stays off: there, cancelled streams are never
     # reset.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=4)
+    context = ssl_context(verify)
     try:
         return httpx2.AsyncClient(
-            verify=ssl_context(verify), cookies=cookie_jar(), limits=limits, http2=False, proxy=proxy
+            verify=context, cookies=cookie_jar(), limits=limits, http2=False, proxy=proxy
         )
-    except (ImportError, ValueError, httpx2.InvalidURL) as exc:
+    except ImportError as exc:  # for socks5://
         raise ConfigurationError(f"the proxy cannot be used: {exc}") from exc
+    except (ValueError, httpx2.InvalidURL):
+        # They quote what they cannot read, and so a password.
+        raise ConfigurationError(
+            "the proxy cannot be used: its URL (proxy=, or HTTPS_PROXY and the like) has to look like "
+            "http://127.0.0.1:8080, and a user and a password in it are percent-encoded"
+        ) from None
 
 
 def _is_proxied(url: httpx2.URL, auth: httpx2.Auth | None) -> bool:
