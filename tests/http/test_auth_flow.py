@@ -22,7 +22,7 @@ from trio_mcp.http.pool import Pool
 from trio_mcp.http.pool_engine import PoolEngine
 from trio_mcp.http.setup import ssl_context
 from trio_mcp.http.transport import TrioTransport
-from trio_mcp.testing import HttpExchange, MemoryNetwork
+from trio_mcp.testing import HttpExchange, MemoryNetwork, ScriptedServer
 
 URL = "http://server.test/"
 LIMIT = 1000
@@ -115,7 +115,12 @@ async def test_a_flow_reads_what_is_within_the_bound(engine: MakeEngine, site: S
 @pytest.mark.parametrize("path", ["/", "/token"])
 @pytest.mark.parametrize("compressed", [False, True])
 async def test_what_a_flow_reads_is_bounded(
-    engine: MakeEngine, site: Site, network: MemoryNetwork, path: str, compressed: bool
+    engine: MakeEngine,
+    site: Site,
+    network: MemoryNetwork,
+    path: str,
+    compressed: bool,
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     if compressed:
         site.handler = at(path, giving(gzip.compress(bytes(1 << 20)), ("content-encoding", "gzip")))
@@ -123,14 +128,26 @@ async def test_what_a_flow_reads_is_bounded(
 
         async def endless(exchange: HttpExchange) -> None:
             await exchange.start(200)
-            while True:
+            for _ in range(100):
                 await exchange.send(b"x" * 100)
+            await trio.sleep_forever()
 
         site.handler = at(path, endless)
-    with pytest.raises(MessageTooLarge, match="more than 1000 bytes; max_message_size raises the limit"):
+    with trio.fail_after(9), pytest.raises(MessageTooLarge, match="more than 1000 bytes; max_message_size"):
         await ask(engine(Asking()))
     await trio.testing.wait_all_tasks_blocked()
     assert len(network.connections) <= 1  # that of the token, which is idle
+
+
+async def test_the_bound_is_that_of_the_connectors_messages() -> None:
+    class Reading(httpx2.Auth):
+        requires_response_body = True
+
+    async with ScriptedServer() as server:
+        server.on["tools/call"] = lambda call: call.reply("x" * 2000, status=401)
+        async with server.connect(auth=Reading(), max_message_size=1000) as c:
+            with pytest.raises(MessageTooLarge, match="more than 1000 bytes"):
+                await c.call_tool("x")
 
 
 async def test_layers_of_encoding_are_refused_in_a_flow_too(engine: MakeEngine, site: Site) -> None:
@@ -138,6 +155,20 @@ async def test_layers_of_encoding_are_refused_in_a_flow_too(engine: MakeEngine, 
     site.handler = at("/token", giving(twice, ("content-encoding", "gzip, gzip")))
     with pytest.raises(ProtocolError, match="several layers"):
         await ask(engine(Asking()))
+
+
+async def test_they_are_refused_and_let_go_without_a_flow(
+    pool: Pool, site: Site, network: MemoryNetwork
+) -> None:
+    async def layered(exchange: HttpExchange) -> None:
+        await exchange.start(200, [("content-encoding", "gzip, gzip")])
+        await trio.sleep_forever()
+
+    site.handler = layered
+    with pytest.raises(ProtocolError, match="several layers"):
+        await ask(ClientEngine(httpx2.AsyncClient(transport=TrioTransport(pool)), None, LIMIT))
+    await trio.testing.wait_all_tasks_blocked()
+    assert network.connections == []
 
 
 async def test_what_comes_after_the_flow_is_as_it_was(engine: MakeEngine, site: Site) -> None:

@@ -433,6 +433,7 @@ async def test_an_early_success_that_is_whole_is_the_answer(
         nursery.start_soon(serve)
         with trio.fail_after(1):
             assert await read(await ask(pool, b"x" * BIG)) == b"ok"
+        nursery.cancel_scope.cancel()
     assert repr(pool) == "<Pool empty>"  # half a request has gone over it
 
 
@@ -468,9 +469,10 @@ async def test_signs_of_life_do_not_hurry_a_slow_upload(
     async def serve() -> None:
         stream, received = await listener.accept(), 0
         while received < BIG:
+            if not received:
+                await stream.send_all(b"HTTP/1.1 102 Processing\r\n\r\n")
             received += len(await stream.receive_some())
-            await stream.send_all(b"HTTP/1.1 102 Processing\r\n\r\n")
-            await trio.sleep(3)
+            await trio.sleep(4.5 if received < BIG / 2 else 0)
         await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
     async with trio.open_nursery() as nursery:
