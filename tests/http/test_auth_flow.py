@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
@@ -13,7 +14,7 @@ import trio
 import trio.testing
 
 import trio_mcp
-from tests.http.site import Site, ask, hello, memory_site
+from tests.http.site import Site, ask, hello, memory_site, tcp_site
 from trio_mcp.auth import resolve_auth
 from trio_mcp.errors import ConnectionLost, MessageTooLarge, ProtocolError
 from trio_mcp.http.client_engine import ClientEngine
@@ -64,7 +65,7 @@ class Asking(httpx2.Auth):
     requires_response_body = True
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        token = yield httpx2.Request("POST", URL + "token", content=b"one-time")
+        token = yield httpx2.Request("POST", request.url.join("/token"), content=b"one-time")
         request.headers["authorization"] = token.text
         yield request
 
@@ -137,6 +138,28 @@ async def test_what_a_flow_reads_is_bounded(
         await ask(engine(Asking()))
     await trio.testing.wait_all_tasks_blocked()
     assert len(network.connections) <= 1  # that of the token, which is idle
+
+
+async def test_what_is_too_large_is_let_go_by_any_client(nursery: trio.Nursery) -> None:
+    site, port = await tcp_site(nursery)
+    left = trio.Event()
+
+    async def endless(exchange: HttpExchange) -> None:
+        try:
+            await exchange.start(401)
+            while True:
+                await exchange.send(b"x" * 4096)
+        finally:
+            left.set()
+
+    site.handler = endless
+    # Of what is left to the garbage collector, Trio warns, and that is an error here.
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        with trio.fail_after(20), pytest.raises(MessageTooLarge):
+            await ask(ClientEngine(client, Asking(), LIMIT), f"http://127.0.0.1:{port}/token")
+        with trio.fail_after(20):
+            await left.wait()
+    gc.collect()
 
 
 async def test_the_bound_is_that_of_the_connectors_messages() -> None:

@@ -7,7 +7,6 @@ for a human. So it is each request of it that is watched, and not the flow.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from functools import partial
 from math import inf
 from typing import Final
@@ -18,6 +17,7 @@ import trio
 from ..deadlines import deadline
 from .exchange import silent
 from .failures import check_coding, too_large
+from .tidy_stream import TidyStream
 
 __all__ = ["BoundedFlow"]
 
@@ -86,6 +86,10 @@ class _BoundedBody(httpx2.AsyncByteStream):
         self._response = response
         self._stream: httpx2.AsyncByteStream = response.stream
         self._coding: str | None = response.headers.pop(_CODING, None)
+        coding = {} if self._coding is None else {_CODING: self._coding}
+        self._tidy = TidyStream(self._stream)
+        self._pieces = httpx2.Response(200, headers=coding, stream=self._tidy).aiter_bytes()
+        self._left = max_size
         self._max_size = max_size
         self._silence = silence
         response.stream = self
@@ -97,22 +101,20 @@ class _BoundedBody(httpx2.AsyncByteStream):
             if self._coding is not None:
                 self._response.headers[_CODING] = self._coding
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        encoded = httpx2.Response(
-            200, headers={} if self._coding is None else {_CODING: self._coding}, stream=self._stream
-        )
-        size = 0
-        async with aclosing(encoded.aiter_bytes()) as pieces:
-            while True:
-                await trio.lowlevel.checkpoint()
-                with deadline(self._silence, partial(silent, self._silence)):
-                    piece = await anext(pieces, None)
-                if piece is None:
-                    return
-                size += len(piece)
-                if size > self._max_size:
-                    raise too_large(self._max_size)
-                yield piece
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        with deadline(self._silence, partial(silent, self._silence)):
+            piece = await anext(self._pieces, None)
+        if piece is None:
+            raise StopAsyncIteration
+        self._left -= len(piece)
+        if self._left < 0:
+            raise too_large(self._max_size)
+        return piece
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        await self._pieces.aclose()
+        await self._tidy.aclose()

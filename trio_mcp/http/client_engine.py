@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
@@ -24,6 +24,7 @@ from .auth_flow import BoundedFlow
 from .engine import HttpRequest, Reply
 from .exchange import no_answer, silent
 from .failures import check_coding, translate_errors
+from .tidy_stream import TidyStream
 from .transport import REPEATABLE
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientAsTransport", "ClientEngine", "ClientReply", "check_open", "cookie_jar"]
 
-_MAX_STEPS: Final = 10_000
 # The extension of a response that says which headers were sent, where the request does not know.
 _SENT: Final = "trio_mcp.sent_headers"
 # Each library's client adds these itself.
@@ -92,7 +92,7 @@ class ClientEngine:
                     raise
                 response = exc.response  # its body is there if a hook has read it
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _TidyStream(response.stream)
+        response.stream = TidyStream(response.stream)
         reply = ClientReply(response, silence)
         try:
             check_coding(response.headers.get("content-encoding"))
@@ -137,43 +137,6 @@ class ClientReply:
             scope.cancel(reason="the exchange was left half-way")
             await self._chunks.aclose()
             await self._response.aclose()
-
-
-class _TidyStream(httpx2.AsyncByteStream):
-    """A response's stream that can be closed half-way.
-
-    The streams of httpx2's own transport are generators in generators: closing the outer one leaves the inner
-    ones suspended, and the connection with them, to the garbage collector. A cancelled scope around their
-    next step ends them all.
-    """
-
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
-        self._pieces = stream.__aiter__()
-        self._ended = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await anext(self._pieces)
-        except BaseException:
-            self._ended = True
-            raise
-
-    async def aclose(self) -> None:
-        with trio.CancelScope(shield=True) as scope, suppress(Exception):
-            scope.cancel(reason="the exchange was left half-way")
-            steps = 0  # not without end: there are streams that never checkpoint
-            while not self._ended and steps < _MAX_STEPS:
-                steps += 1
-                await anext(self)
-            if isinstance(self._pieces, AsyncGenerator):  # pragma: no branch - others have nothing to close
-                await self._pieces.aclose()
-        with trio.CancelScope(shield=True) as scope, suppress(Exception):
-            scope.cancel(reason="the exchange was left half-way")
-            await self._stream.aclose()
 
 
 def check_open(client: httpx2.AsyncClient | httpx.AsyncClient) -> None:
