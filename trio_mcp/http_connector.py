@@ -193,6 +193,7 @@ class HttpConnector(Connector):
             http_client=self._http_client,
             network=self._network,
             proxy=self._proxy,
+            max_size=self._max_message_size,
         ) as engine:
 
             def make(inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> Transport:
@@ -239,7 +240,7 @@ def _check_url(base_url: str) -> httpx2.URL:
         raise ConfigurationError(f"the URL has no scheme: did you mean http://{shown}?")
     try:
         url = httpx2.URL(base_url)
-    except httpx2.InvalidURL as exc:
+    except (httpx2.InvalidURL, UnicodeError) as exc:
         # It quotes what it cannot read: with an @ in the URL, that may be a password.
         reason = "it cannot be read" if "@" in base_url else str(exc)
         raise ConfigurationError(f"not a usable URL: {reason}") from None
