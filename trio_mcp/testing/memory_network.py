@@ -156,7 +156,7 @@ class MemoryNetwork:
     def link(self, host: str | None = None, port: int | None = None) -> Link:
         """The way to `port` of `host`, or to all its ports, or to all hosts.
 
-        A link begins with the settings of the one that it is a part of, and goes its own way then.
+        A setting that was not set at a link is that of the one that it is a part of.
         """
         if host is None and port is not None:
             raise ValueError("a port needs a host")
