@@ -77,7 +77,8 @@ class HttpConnector(Connector):
             requests that offer the model tools.
         elicitation_capabilities: which modes to declare; None for both.
         validate_output: whether structured content is validated against the tool's output schema.
-        rng: the source of jitter; None for one of its own.
+        rng: the source of jitter; None for the network's, if it has one (see `Network`), or for one of its
+            own.
 
     Raises:
         ConfigurationError: an option that cannot work.
@@ -168,7 +169,7 @@ class HttpConnector(Connector):
         self._proxy = proxy
         self._max_message_size = max_message_size
         self._max_connections = max_connections
-        self._rng = rng or random.Random()
+        self._rng = rng or getattr(network, "rng", None) or random.Random()
 
     @asynccontextmanager
     async def _open_transport(self) -> AsyncGenerator[TransportFactory]:

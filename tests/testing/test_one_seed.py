@@ -43,7 +43,7 @@ async def turmoil(simulation: Simulation) -> None:
             server.listen()
             server.on["tools/call"] = tool
             server.link.latency, server.link.jitter = 0.01, 0.05
-            async with server.connect(rng=simulation.rng) as c, trio.open_nursery() as nursery:
+            async with server.connect() as c, trio.open_nursery() as nursery:
                 for m in range(4):
                     nursery.start_soon(use, c, f"tool {m}")
                 await trio.sleep(0.7)
