@@ -31,7 +31,6 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar, final
 
 import trio
-import trio._core._run as trio_run
 from trio.testing import MockClock
 
 from .memory_network import MemoryNetwork
@@ -60,6 +59,8 @@ def seeded(seed: int) -> Generator[None]:
     # The one place that touches private names of Trio, which Hypothesis's plugin for Trio sets as well:
     # `_ALLOW_DETERMINISTIC_SCHEDULING`, with which the loop sorts each batch of tasks by age and shuffles it,
     # and `_r`, the generator that it shuffles with.
+    import trio._core._run as trio_run
+
     internals: Any = trio_run
     flag, generator = "_ALLOW_DETERMINISTIC_SCHEDULING", getattr(trio_run, "_r", None)
     if not hasattr(internals, flag) or not isinstance(generator, random.Random):
