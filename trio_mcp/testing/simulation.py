@@ -104,6 +104,7 @@ class Simulation:
         if trace:
             self.network.on_event = self.trace.note
         self._started = False
+        self._in_main = False
 
     def __repr__(self) -> str:
         return f"<Simulation of seed {self.seed}: {self.trace!r}>"
@@ -113,7 +114,8 @@ class Simulation:
 
         Raises:
             trio.TooSlowError: the time limit has passed: a deadlock, or work without an end.
-            RuntimeError: it has run already. One simulation is one run.
+            RuntimeError: it has run already (one simulation is one run), or a run is under way.
+            TypeError: `main` is not an async function.
 
         What `main` raises comes out as it is, with a note that names the seed and says what happened last.
         """
@@ -125,6 +127,8 @@ class Simulation:
             with seeded(self.seed):
                 return trio.run(self._bounded(main), clock=clock, instruments=self._instruments)
         except BaseException as exc:
+            if not self._in_main:
+                raise
             exc.add_note(
                 f"simulated with seed {self.seed}: replay it with Simulation({self.seed}).run(...), "
                 f"or with {SEED_VARIABLE}={self.seed} in the environment if `explore` found it"
@@ -137,8 +141,12 @@ class Simulation:
         # The trace calls the main task by the name of `main`.
         @functools.wraps(main)
         async def bounded() -> T:
+            awaitable = main(self)
+            if not isinstance(awaitable, Awaitable):
+                raise TypeError(f"main must be an async function, and gave {awaitable!r:.100}")
+            self._in_main = True
             with trio.move_on_after(self._time_limit):
-                return await main(self)
+                return await awaitable
             raise trio.TooSlowError(
                 f"the simulation was not done after {self._time_limit} s of virtual time: is it a deadlock?"
             )
@@ -150,19 +158,23 @@ def explore(main: Callable[[Simulation], Awaitable[object]], seeds: Iterable[int
     """Simulate `main` once for each seed, until one fails. Its failure is raised, and a note says the seed.
 
     With the environment variable TRIO_MCP_SEED set to a number, that seed alone is run, whatever `seeds` is,
-    and recorded, which exploring is not: the end of its trace is noted on its failure.
+    and recorded, which exploring is not: the end of its trace is noted on its failure. Under pytest,
+    `--mcp-seed` sets it, whatever it was.
 
     Args:
         main: called with the `Simulation`. It keeps nothing from one run to the next.
         seeds: integers.
 
     Raises:
-        ValueError: TRIO_MCP_SEED is not a number.
+        ValueError: TRIO_MCP_SEED is not a number, or there are no seeds.
     """
     if chosen := os.environ.get(SEED_VARIABLE):
         try:
             seeds = [int(chosen)]
         except ValueError:
             raise ValueError(f"{SEED_VARIABLE} must be an integer, not {chosen!r}") from None
+    seed = None
     for seed in seeds:
         Simulation(seed, trace=bool(chosen)).run(main)
+    if seed is None:
+        raise ValueError("there are no seeds to explore")
