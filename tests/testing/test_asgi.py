@@ -120,8 +120,8 @@ async def test_an_application_is_told_all_about_its_request() -> None:
             "query_string": b"c=%20d",
             "root_path": "",
             "headers": [(b"host", b"127.0.0.1:80"), (b"content-length", b"4"), (b"x-a", b"1")],
-            "client": None,
-            "server": None,
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
             "state": {},
         },
         {"type": "http.request", "body": b"body", "more_body": False},
@@ -425,6 +425,16 @@ async def test_an_application_may_fail_to_start_and_stay(autojump_clock: MockClo
     with pytest.raises(RuntimeError, match=r"^the application did not start: $"):
         async with serving(app):
             pytest.fail("the block was entered")
+
+
+async def test_starting_is_bounded(autojump_clock: MockClock) -> None:
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        await trio.sleep_forever()
+
+    with trio.fail_after(100), pytest.raises(RuntimeError, match="did not start within 5 s"):
+        async with serving(app, startup_timeout=5):
+            pytest.fail("the block was entered")
+    assert trio.current_time() == 5
 
 
 async def test_starting_can_be_cancelled(autojump_clock: MockClock) -> None:
