@@ -15,11 +15,13 @@ What follows the seed: the order of Trio's tasks, virtual time, and what `Simula
 `Simulation.rng` draw. What does not, and must stay out of a simulated run: threads, subprocesses and real
 sockets; the `random` module and other clocks than Trio's; iterating over sets of objects, such as
 `Nursery.child_tasks`, whose order depends on addresses; async generators that are left to the garbage
-collector. TLS draws from OpenSSL: signatures of an ECDSA key differ in length from run to run, and so traces
-do; with an RSA key they are equal. Trio itself cancels the scopes of one deadline, and the tasks of one scope, in an order that
-depends on addresses. That shows only in the order in which abort functions (those given to
-`trio.lowlevel.wait_task_rescheduled`) are called: Trio's own do not care, and the tasks run in an order
-that follows the seed.
+collector; TLS with an ECDSA key, whose signatures differ in length from one time to the next; with an RSA
+key, traces are equal.
+
+Trio itself cancels the scopes of one deadline, and the tasks of one scope, in an order that depends on
+addresses. That shows only in the order in which abort functions (those given to
+`trio.lowlevel.wait_task_rescheduled`) are called: Trio's own do not care, and the tasks run in an order that
+follows the seed.
 """
 
 from __future__ import annotations
