@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_mcp.network import dial
 from trio_mcp.testing.asgi import AsgiApp, AsgiServer, Message, _scope_of, serve_asgi
@@ -280,6 +280,7 @@ class _Tcp:
 async def test_a_connection_that_is_gone_has_no_address() -> None:
     with trio.socket.socket() as sock:
         assert _scope_of(trio.SocketStream(sock))["client"] is None
+    assert _scope_of(memory_stream_pair()[0])["client"] is None
 
 
 # Failures

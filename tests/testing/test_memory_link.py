@@ -436,3 +436,5 @@ def test_a_setting_that_there_is_not_is_an_error() -> None:
     link = MemoryNetwork().link("server.test")
     with pytest.raises(AttributeError, match="latenci"):
         link.latenci = 5
+    with pytest.raises(AttributeError, match="a link has no setting 'latenci'"):
+        link.latenci  # type: ignore[attr-defined]  # noqa: B018

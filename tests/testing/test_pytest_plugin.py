@@ -162,6 +162,19 @@ def test_a_tests_own_seeds_win(pytester: pytest.Pytester, names: str, option: st
     pytester.runpytest_inprocess(option).assert_outcomes(passed=2)
 
 
+def test_other_parameters_are_taken_with_each_seed(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("other", [1, 2, 3])
+        def test_it(mcp_seed, other):
+            pass
+        """
+    )
+    pytester.runpytest_inprocess("--mcp-seeds=2").assert_outcomes(passed=6)
+
+
 def test_less_than_one_seed_is_wrong_usage(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(mcp_seed): pass")
     result = pytester.runpytest_inprocess("--mcp-seeds", "-3")

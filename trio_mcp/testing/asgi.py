@@ -160,11 +160,11 @@ class _Lifespan:
             self._answered.set()
             self._ended.set()
 
-    async def start(self, timeout: float, patience: float) -> None:
-        with trio.move_on_after(timeout):
+    async def start(self, limit: float, patience: float) -> None:
+        with trio.move_on_after(limit):
             await self._answered.wait()
         if not self._answered.is_set():
-            raise RuntimeError(f"the application did not start within {timeout} s")
+            raise RuntimeError(f"the application did not start within {limit} s")
         if self._problem is not None:
             with trio.move_on_after(patience):
                 await self._ended.wait()  # for the exception, which tells more

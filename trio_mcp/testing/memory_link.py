@@ -33,7 +33,7 @@ class Link(Conditions):
         self.refusing: bool = False
         self._cut: Callable[[Connection], None] | None = None
 
-    if not TYPE_CHECKING:  # for which every name would be an attribute
+    if not TYPE_CHECKING:  # pragma: no branch - it would take every name for an attribute
 
         def __getattr__(self, name: str) -> object:
             if name in Conditions.__slots__:

@@ -151,8 +151,8 @@ class Simulation:
             with trio.move_on_after(self._time_limit):
                 return await awaitable
             raise trio.TooSlowError(
-                f"the simulation was not done after {self._time_limit} s of virtual time: is it a deadlock, or "
-                "does it wait for a thread, which the mock clock does not see?"
+                f"the simulation was not done after {self._time_limit} s of virtual time: is it a deadlock, "
+                "or does it wait for a thread, which the mock clock does not see?"
             )
 
         return bounded
