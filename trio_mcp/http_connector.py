@@ -89,7 +89,8 @@ class HttpConnector(Connector):
         extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`. Tasks are
             one, and handled here: `{TASKS_EXTENSION: {}}`; see `start_task`.
         cache: whether results are kept for as long as the server says; or a `CacheStore` to keep them in.
-        rng: the source of jitter; None for one of its own.
+        rng: the source of jitter; None for the network's, if it has one (see `Network`), or for one of its
+            own.
 
     Raises:
         ConfigurationError: an option that cannot work.
@@ -180,7 +181,7 @@ class HttpConnector(Connector):
             validate_output=validate_output,
             extensions=extensions,
             cache=cache,
-            rng=rng,
+            rng=rng or getattr(network, "rng", None),
         )
         super().__init__(setup, roots)
 

@@ -19,7 +19,11 @@ __all__ = ["Network", "TcpNetwork", "close_at_once", "dial", "is_readable"]
 
 @runtime_checkable
 class Network(Protocol):
-    """A way to other hosts."""
+    """A way to other hosts.
+
+    It may have an attribute `rng`, a `random.Random`: what connects over it draws its jitter from that,
+    unless it is given a generator of its own.
+    """
 
     async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
         """A connected stream to `host`, a name or an IP address, and `port`.
