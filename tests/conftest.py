@@ -31,7 +31,7 @@ def serve(nursery: trio.Nursery) -> Serve:
 
 @dataclass
 class Elapsed:
-    """What the tests on a mock clock have taken."""
+    """What the tests on a mock clock have taken, those that simulate included."""
 
     tests: int = 0
     virtual: float = 0
@@ -41,17 +41,46 @@ class Elapsed:
 ELAPSED = pytest.StashKey[Elapsed]()
 
 
+class Clocks:
+    """The mock clocks of the runs that were made since they were last counted."""
+
+    def __init__(self) -> None:
+        self._started: list[trio.testing.MockClock] = []
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        start = trio.testing.MockClock.start_clock
+
+        def start_and_count(clock: trio.testing.MockClock) -> None:
+            self._started.append(clock)
+            start(clock)
+
+        monkeypatch.setattr(trio.testing.MockClock, "start_clock", start_and_count)
+
+    def take(self) -> list[float]:
+        """The virtual seconds of each."""
+        clocks, self._started = self._started, []
+        return [clock.current_time() for clock in clocks]
+
+
+CLOCKS = pytest.StashKey[Clocks]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    monkeypatch = pytest.MonkeyPatch()
+    config.add_cleanup(monkeypatch.undo)
+    clocks = config.stash[CLOCKS] = Clocks()
+    clocks.install(monkeypatch)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    arguments = getattr(item, "funcargs", {}).values()
-    clock = next((each for each in arguments if isinstance(each, trio.testing.MockClock)), None)
-    if report.when == "call" and clock is not None:
+    if times := item.config.stash[CLOCKS].take():
         elapsed = item.config.stash.setdefault(ELAPSED, Elapsed())
         elapsed.tests += 1
-        elapsed.virtual += clock.current_time()
+        elapsed.virtual += sum(times)
         elapsed.wall += report.duration
     return report
 

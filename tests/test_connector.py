@@ -376,6 +376,8 @@ def test_under_asyncio_it_says_what_to_do() -> None:
         ("http://example.com:99999/mcp", "between 1 and 65535, not 99999"),
         ("http://example.com:0/mcp", "between 1 and 65535, not 0"),
         ("http://exa mple.com:port", "not a usable URL"),
+        ("http://example.com/\ud800", "not a usable URL"),
+        ("http://s3cret:\ud800@example.com/", "not a usable URL: it cannot be read"),
         ("http://example.com:port", "Invalid port"),
         (b"http://example.com", "a target is a URL"),
     ],

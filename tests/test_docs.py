@@ -17,7 +17,7 @@ TESTS = [
     (path.name, block)
     for path in PAGES
     for block in BLOCK.findall(path.read_text("utf-8"))
-    if "\ndef test_" in block or "\nasync def test_" in block
+    if re.search(r"^(async )?def test_", block, re.MULTILINE)
 ]
 
 
@@ -33,8 +33,9 @@ def test_a_test_in_the_documentation_passes(
     pytester.runpytest_inprocess().assert_outcomes(passed=1)
 
 
-def test_the_guide_to_testing_has_its_examples() -> None:
+def test_the_guide_to_testing_and_the_readme_have_their_examples() -> None:
     assert [name for name, _ in TESTS].count("testing.md") >= 6
+    assert "README.md" in {name for name, _ in TESTS}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -32,8 +32,11 @@ from .errors import (
     NotConnected,
     ProtocolError,
     SessionExpired,
+    TaskCancelled,
+    ToolFailed,
     TransportError,
     UnsupportedFeature,
+    URLElicitationRequired,
     UsageError,
     VersionMismatch,
 )
@@ -49,6 +52,8 @@ from .features.listening.events import (
     ToolsChanged,
 )
 from .features.response_cache import CacheEntry, CacheKey, CacheStore, MemoryCache
+from .features.tasks import TASKS_EXTENSION, TaskHandle, TaskUpdate
+from .features.uri_templates import expand_uri_template
 from .http_connector import HttpConnector
 from .opening import connect, open_connector
 from .reconnecting import ReconnectPolicy
@@ -57,6 +62,7 @@ from .stdio_connector import StdioConnector
 from .transports.stdio import StdioServer
 
 __all__ = [
+    "TASKS_EXTENSION",
     "AccessDenied",
     "AuthorizationError",
     "CacheEntry",
@@ -97,12 +103,18 @@ __all__ = [
     "Subscription",
     "TaskChanged",
     "ToolsChanged",
+    "ToolFailed",
+    "TaskCancelled",
+    "TaskHandle",
+    "TaskUpdate",
     "TransportError",
+    "URLElicitationRequired",
     "UnsupportedFeature",
     "UsageError",
     "VersionMismatch",
     "__version__",
     "connect",
+    "expand_uri_template",
     "open_connector",
 ]
 

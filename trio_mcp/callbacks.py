@@ -40,6 +40,16 @@ in_callback: ContextVar[bool] = ContextVar("trio_mcp_in_callback", default=False
 class Caller(Protocol):
     """The connection, as a callback sees it: it may call back into it. In fact a `Connector`."""
 
+    @property
+    def public_identifier(self) -> str:
+        """What the server is called; see `Connector.public_identifier`."""
+        ...
+
+    @property
+    def protocol_version(self) -> str:
+        """The negotiated protocol version; see `Connector.protocol_version`."""
+        ...
+
     async def request(self, method: str, params: Mapping[str, Any] | None, result_type: type[T], /) -> T:
         """Send a request; see `Connector.request`."""
         ...
@@ -65,11 +75,13 @@ class RequestContext:
         session: the connection that the request came over.
         request_id: the server's id for it.
         meta: its `_meta`, if it had one.
+        related_task: the id of the task in whose course the server asks, if it is one.
     """
 
     session: Caller
     request_id: int | str
     meta: Mapping[str, Any] | None = None
+    related_task: str | None = None
 
 
 SamplingCallback: TypeAlias = Callable[

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, Protocol, TypeAlias, get_args
+from weakref import WeakValueDictionary
 
 import mcp_types as types
 import trio
@@ -19,6 +20,7 @@ import trio
 from .callbacks import Callbacks, Caller, ConnectionChange, RequestContext, in_callback
 from .errors import MCPError
 from .mailbox import Mailbox
+from .protocol.envelope import with_meta
 from .protocol.versions import is_modern
 from .protocol.wire import (
     INTERNAL_ERROR,
@@ -41,6 +43,7 @@ __all__ = [
     "Dispatcher",
     "NotificationHandler",
     "Progress",
+    "ProgressSink",
     "Watcher",
 ]
 
@@ -65,9 +68,17 @@ _MAX_SERVER_REQUESTS: Final = 1000
 
 _MAX_BREATHS: Final = 100
 
+RELATED_TASK_META_KEY: Final = "io.modelcontextprotocol/related-task"
+
 _NOTIFICATIONS: Final[dict[str, type[types.Notification[Any, Any]]]] = {
     kind.model_fields["method"].default: kind for kind in get_args(types.ServerNotification)
 }
+
+
+class ProgressSink(Protocol):
+    """Takes reports of progress. A reader calls it: it never waits."""
+
+    def put(self, entry: Progress, /) -> None: ...
 
 
 class Dispatcher:
@@ -104,6 +115,7 @@ class Dispatcher:
         self._running = trio.Semaphore(_MAX_CALLBACKS)
         self._answering: dict[RequestId, trio.CancelScope] = {}
         self._progress: dict[RequestId, Mailbox[Progress]] = {}
+        self._followers: WeakValueDictionary[RequestId, ProgressSink] = WeakValueDictionary()
         self._watchers: dict[str, list[Watcher]] = {}
         self._mailboxes: list[Mailbox[Any]] = []
         self._closed = False
@@ -171,11 +183,15 @@ class Dispatcher:
         """No more progress is wanted under `token`."""
         self._progress.pop(token).close()
 
+    def follow_progress(self, token: RequestId, sink: ProgressSink) -> None:
+        """Give what the server reports under `token` to `sink`, for as long as somebody holds that."""
+        self._followers[token] = sink
+
     async def breathe(self) -> None:
         """Let the callbacks catch up: some turns of the scheduler, and none on a callback that sleeps."""
         for _ in range(_MAX_BREATHS):
             await trio.lowlevel.checkpoint()
-            if not any(mailbox.filling for mailbox in (*self._mailboxes, *self._progress.values())):
+            if not any(mailbox.filling for mailbox in self._all_mailboxes()):
                 break
 
     def interrupted(self, reason: str) -> None:
@@ -187,6 +203,12 @@ class Dispatcher:
         """The connection was lost, or is there again."""
         if self._changes is not None:
             self._changes.put(ConnectionChange(connected, reason))
+
+    def _all_mailboxes(self) -> Iterator[Mailbox[Any]]:
+        yield from self._mailboxes
+        yield from self._progress.values()
+        if self._first is not None:
+            yield self._first
 
     # Everything that comes in
 
@@ -216,11 +238,12 @@ class Dispatcher:
             return
         # By hand, as a call may bring thousands: validating a model costs ten times as much.
         if message.method == "notifications/progress":
-            mailbox = self._progress.get(params["progressToken"])
-            if mailbox is None:
+            token = params["progressToken"]
+            sink = self._progress.get(token) or self._followers.get(token)
+            if sink is None:
                 self._statistics.unknown_messages += 1
             else:
-                mailbox.put(_progress(params))
+                sink.put(_progress(params))
             if self._messages is None and self._first is None:
                 return
         if message.method in self._extra:
@@ -291,15 +314,28 @@ class Dispatcher:
 
     async def _answer(self, request: Request) -> Response | ErrorResponse:
         meta = (request.params or {}).get("_meta")
-        context = RequestContext(session=self.caller, request_id=request.id, meta=meta)
+        task_id = _related_task(meta)
+        context = RequestContext(session=self.caller, request_id=request.id, meta=meta, related_task=task_id)
         try:
-            return Response(request.id, await self.requests.answer(request.method, request.params, context))
+            result = await self.requests.answer(request.method, request.params, context)
+            if task_id is not None:
+                # What belongs to a task says so, answers included (2511/basic/utilities/tasks).
+                result = with_meta(result, {RELATED_TASK_META_KEY: {"taskId": task_id}}) or result
+            return Response(request.id, result)
         except MCPError as exc:
             return ErrorResponse(request.id, exc.code, exc.message, exc.data)
         except Exception:
             # The server learns nothing of what went wrong; the program does.
             self._deliver(ErrorResponse(request.id, INTERNAL_ERROR, "the client failed to answer"))
             raise
+
+
+def _related_task(meta: Any) -> str | None:
+    """The id of the task that a request belongs to, as its `_meta` says it."""
+    match meta:
+        case {"io.modelcontextprotocol/related-task": {"taskId": str(task_id)}}:
+            return task_id
+    return None
 
 
 def _progress(params: Any) -> Progress:

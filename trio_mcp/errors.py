@@ -22,8 +22,11 @@ The cause, where there is one, is `__cause__`.
   │   ├── MessageTooLarge           more than `max_message_size` bytes
   │   ├── VersionMismatch           no protocol version that both sides speak
   │   └── InvalidOutput             `structuredContent` against the tool's `outputSchema`
+  ├── TaskCancelled                 the server's task was cancelled, here or there
   ├── InputRefused                  the server needs an answer that its user or program refused
+  ├── ToolFailed                    a tool's own failure, where a `result_type` was asked for
   ├── MCPError                      the server answered with a JSON-RPC error
+  │   └── URLElicitationRequired    ... because the user must go to a URL first
   └── InternalError                 a bug in trio_mcp; please report it
 
 No message, repr or attribute of these holds a token, a client secret or a session id of ours; where a server
@@ -32,8 +35,11 @@ repeats one in an HTTP error, it is taken out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from mcp_types import CallToolResult, ElicitRequestURLParams
 
 __all__ = [
     "AccessDenied",
@@ -52,12 +58,16 @@ __all__ = [
     "NotConnected",
     "ProtocolError",
     "SessionExpired",
+    "ToolFailed",
+    "TaskCancelled",
     "TransportError",
+    "URLElicitationRequired",
     "UnsupportedFeature",
     "UsageError",
     "VersionMismatch",
 ]
 
+_URL_ELICITATION_REQUIRED: Final = -32042
 _E = TypeVar("_E", bound="ConnectorError")
 
 
@@ -67,6 +77,8 @@ class ConnectorError(Exception):
     Attributes:
         server: which server it was, as `Connector.public_identifier` names it, if known.
         request: what was asked of it, such as ``tools/call 'add'``, if it was a request.
+        begun: whether the server had taken the call up before, in an earlier round of it. Then the call as a
+            whole was not refused, whatever this error says of its last round.
     """
 
     def __init__(self, message: str, *args: object) -> None:
@@ -74,6 +86,7 @@ class ConnectorError(Exception):
         self.message = message
         self.server: str | None = None
         self.request: str | None = None
+        self.begun: bool = False
 
     def locate(self: _E, server: str, request: str | None = None) -> _E:
         """Say where it happened, unless a place nearer to it has said so; returns the error itself."""
@@ -184,6 +197,22 @@ class InputRefused(ConnectorError):
     """A call of a modern server needs an answer, and the callback refused it, or there is none."""
 
 
+class TaskCancelled(ConnectorError):
+    """A task has no result, because it was cancelled: by `TaskHandle.cancel`, or by the server."""
+
+
+class ToolFailed(ConnectorError):
+    """A tool failed, and so there is nothing to make the `result_type` of that the caller wants.
+
+    Attributes:
+        result: the tool's result, whose `is_error` is true; its content is for a model to see.
+    """
+
+    def __init__(self, message: str, result: CallToolResult) -> None:
+        super().__init__(message, result)
+        self.result = result
+
+
 class MCPError(ConnectorError):
     """The server answered a request with a JSON-RPC error.
 
@@ -204,6 +233,24 @@ class MCPError(ConnectorError):
 
     def __str__(self) -> str:
         return f"{super().__str__()} (error {self.code})"
+
+
+class URLElicitationRequired(MCPError):
+    """The user must go to some URLs before the server can do what was asked (2511/client/elicitation).
+
+    Raised if no callback declares elicitation by URL, if one was declined, or if the server wants some still
+    when the request is sent again. It can be sent once more when the user has been there.
+
+    Attributes:
+        elicitations: where to go, and why. A URL must not be opened, nor fetched, without the user's consent.
+    """
+
+    def __init__(
+        self, message: str, elicitations: Sequence[ElicitRequestURLParams], data: object = None
+    ) -> None:
+        super().__init__(_URL_ELICITATION_REQUIRED, message, data)
+        Exception.__init__(self, message, elicitations, data)
+        self.elicitations: list[ElicitRequestURLParams] = list(elicitations)
 
 
 class InternalError(ConnectorError):

@@ -87,10 +87,12 @@ class HttpConnector(Connector):
         elicitation_capabilities: which modes to declare; None for both, if there is a callback. Without one,
             as for sampling.
         validate_output: whether structured content is validated against the tool's output schema.
-        extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`.
+        extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`. Tasks are
+            one, and handled here: `{TASKS_EXTENSION: {}}`; see `start_task`.
         cache: whether results are kept for as long as the server says; or a `CacheStore` to keep them in.
         connection_callback: awaited when the connection is lost, and when it is there again.
-        rng: the source of jitter; None for one of its own.
+        rng: the source of jitter; None for the network's, if it has one (see `Network`), or for one of its
+            own.
 
     Raises:
         ConfigurationError: an option that cannot work.
@@ -180,7 +182,7 @@ class HttpConnector(Connector):
             extensions=extensions,
             cache=cache,
             connection_callback=connection_callback,
-            rng=rng,
+            rng=rng or getattr(network, "rng", None),
         )
         super().__init__(setup, roots)
 
@@ -193,6 +195,7 @@ class HttpConnector(Connector):
             http_client=self._http_client,
             network=self._network,
             proxy=self._proxy,
+            max_size=self._max_message_size,
         ) as engine:
 
             def make(inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> Transport:
@@ -239,7 +242,7 @@ def _check_url(base_url: str) -> httpx2.URL:
         raise ConfigurationError(f"the URL has no scheme: did you mean http://{shown}?")
     try:
         url = httpx2.URL(base_url)
-    except httpx2.InvalidURL as exc:
+    except (httpx2.InvalidURL, UnicodeError) as exc:
         # It quotes what it cannot read: with an @ in the URL, that may be a password.
         reason = "it cannot be read" if "@" in base_url else str(exc)
         raise ConfigurationError(f"not a usable URL: {reason}") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import mcp_types as types
 import trio
@@ -30,7 +30,7 @@ from .errors import (
     ProtocolError,
     VersionMismatch,
 )
-from .protocol.envelope import dump, envelope, with_lawful_ttl
+from .protocol.envelope import dump, envelope, with_lawful_ttl, with_meta
 from .protocol.validation import first_error
 from .protocol.versions import (
     KNOWN_VERSIONS,
@@ -110,8 +110,14 @@ class Negotiator:
         self._pinned = pinned
         self._patience = patience
 
-    async def negotiate(self, headers: Mapping[str, str] | None = None) -> Negotiated:
-        """Find the version that both sides speak, and adopt it; `headers` go with each HTTP request.
+    async def negotiate(
+        self, headers: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
+    ) -> Negotiated:
+        """Find the version that both sides speak, and adopt it.
+
+        Args:
+            headers: sent with each HTTP request of it.
+            extra: further `_meta` entries.
 
         Raises:
             VersionMismatch: there is none.
@@ -119,25 +125,29 @@ class Negotiator:
         """
         if self._pinned is not None:
             modern = is_modern(self._pinned)
-            return await (self._discover(self._pinned, headers) if modern else self.initialize(headers))
+            return await (
+                self._discover(self._pinned, headers, extra) if modern else self.initialize(headers, extra)
+            )
         try:
-            return await self._discover_or_fall_back(headers)
+            return await self._discover_or_fall_back(headers, extra)
         except _Legacy as verdict:
             reason = verdict.__cause__
         try:
-            return await self.initialize(headers)
+            return await self.initialize(headers, extra)
         except MCPError as exc:
             # Refusing `initialize` by this code is itself a sign of a modern server.
             version = _mutual(_supported(exc), MODERN_VERSIONS)
             if version is None:
                 exc.__cause__ = exc.__cause__ or reason
                 raise
-        return await self._discover(version, headers)
+        return await self._discover(version, headers, extra)
 
-    async def _discover_or_fall_back(self, headers: Mapping[str, str] | None) -> Negotiated:
+    async def _discover_or_fall_back(
+        self, headers: Mapping[str, str] | None, extra: Mapping[str, Any] | None
+    ) -> Negotiated:
         with trio.move_on_after(self._patience):
             try:
-                return await self._discover(LATEST_MODERN_VERSION, headers)
+                return await self._discover(LATEST_MODERN_VERSION, headers, extra)
             except MCPError as exc:
                 if exc.code not in _MODERN_ERRORS:
                     raise _Legacy from exc
@@ -155,13 +165,15 @@ class Negotiator:
                 ):
                     raise
                 raise _Legacy from exc
-            return await self._discover(version, headers)
+            return await self._discover(version, headers, extra)
         raise _Legacy
 
-    async def _discover(self, version: str, headers: Mapping[str, str] | None) -> Negotiated:
+    async def _discover(
+        self, version: str, headers: Mapping[str, str] | None, extra: Mapping[str, Any] | None
+    ) -> Negotiated:
         """Ask by the modern way (26/server/discover), and adopt the best version that comes of it."""
         meta = envelope(version, self._client_info, self._callbacks.capabilities(version))
-        request = Request(self._next_id(), "server/discover", {"_meta": meta}, headers)
+        request = Request(self._next_id(), "server/discover", with_meta(None, extra, meta), headers)
         response = await self._transport.request(request)
         try:
             discovered = _parse(types.DiscoverResult, with_lawful_ttl(response.result))
@@ -180,8 +192,10 @@ class Negotiator:
         self._transport.adopt(agreed)
         return Negotiated(agreed, _server_info(discovered), discovered.capabilities, discovered.instructions)
 
-    async def initialize(self, headers: Mapping[str, str] | None = None) -> Negotiated:
-        """Make the legacy handshake, and adopt the version that the server answers with.
+    async def initialize(
+        self, headers: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
+    ) -> Negotiated:
+        """Make the legacy handshake, and adopt the version that the server answers with; see `negotiate`.
 
         Raises:
             VersionMismatch: that version is not one of ours, or not the pinned one.
@@ -192,13 +206,14 @@ class Negotiator:
             "capabilities": dump(self._callbacks.capabilities(offer)),
             "clientInfo": dump(self._client_info),
         }
-        response = await self._transport.request(Request(self._next_id(), "initialize", params, headers))
+        request = Request(self._next_id(), "initialize", with_meta(params, extra), headers)
+        response = await self._transport.request(request)
         result = _parse(types.InitializeResult, response.result)
         version = result.protocol_version
         if version not in LEGACY_VERSIONS or self._pinned not in (None, version):
             raise VersionMismatch(_mismatch(self._pinned, version))
         self._transport.adopt(version)
-        await self._transport.notify(Notification("notifications/initialized"))
+        await self._transport.notify(Notification("notifications/initialized", None, headers))
         await self._transport.start()
         return Negotiated(version, result.server_info, result.capabilities, result.instructions)
 

@@ -12,12 +12,18 @@ from typing import Protocol, runtime_checkable
 
 import trio
 
+from .errors import ConfigurationError
+
 __all__ = ["Network", "TcpNetwork", "close_at_once", "dial", "is_readable"]
 
 
 @runtime_checkable
 class Network(Protocol):
-    """A way to other hosts."""
+    """A way to other hosts.
+
+    It may have an attribute `rng`, a `random.Random`: what connects over it draws its jitter from that,
+    unless it is given a generator of its own.
+    """
 
     async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
         """A connected stream to `host`, a name or an IP address, and `port`.
@@ -43,18 +49,35 @@ async def dial(network: Network, host: str, port: int, tls: ssl.SSLContext | Non
     Raises:
         OSError: no connection.
         trio.BrokenResourceError: no TLS; the cause says why.
+        ConfigurationError: a host that no certificate can be for, or TLS that agrees on another protocol than
+            HTTP/1.1.
     """
     stream = await network.open_stream(host, port)
     if tls is None:
         return stream
     try:
-        # Peers of HTTP seldom say that they close, and are not waited for.
-        secured = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
+        secured = _secured(stream, host, tls)
         await secured.do_handshake()
+        protocol = secured.selected_alpn_protocol()
+        if protocol not in (None, "http/1.1"):
+            raise ConfigurationError(
+                f"the ssl.SSLContext of verify= offers {protocol!r} by ALPN, which the server took, but only "
+                "HTTP/1.1 is spoken here: offer that alone, or pass an http_client that speaks the other"
+            )
     except BaseException:
         await close_at_once(stream)  # noqa: ASYNC102 - shielded, and never waits
         raise
     return secured
+
+
+def _secured(stream: trio.abc.Stream, host: str, tls: ssl.SSLContext) -> trio.SSLStream[trio.abc.Stream]:
+    # The dot of a fully qualified name is not part of the name in a certificate (RFC 6066, 3).
+    name = host.removesuffix(".")
+    try:
+        # Peers of HTTP seldom say that they close, and are not waited for.
+        return trio.SSLStream(stream, tls, server_hostname=name, https_compatible=True)
+    except ValueError as exc:
+        raise ConfigurationError(f"not a usable URL: {exc}") from exc
 
 
 async def close_at_once(stream: trio.abc.AsyncResource) -> None:
@@ -71,6 +94,11 @@ def is_readable(stream: trio.abc.Stream) -> bool:
     quiet.
     """
     while isinstance(stream, trio.SSLStream):
+        # What has been received and not been asked for yet: decrypted, or still a record. Where records lie
+        # is Trio's own affair; a stream in which they cannot be found might hold some.
+        records = getattr(stream, "_incoming", None)
+        if records is None or records.pending or stream.pending():
+            return True
         stream = stream.transport_stream
     if isinstance(stream, trio.SocketStream):
         descriptor = stream.socket.fileno()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import mcp_types as types
@@ -23,6 +23,7 @@ from .connection import Setup
 from .errors import ConfigurationError
 from .features.extensions import ExtensionsOption, check_extensions
 from .features.response_cache import CacheOption, check_cache
+from .features.tasks import TASKS_EXTENSION
 from .middleware.chain import MiddlewareOption, check_middleware
 from .negotiation import VersionOption, check_version
 
@@ -91,6 +92,7 @@ def make_setup(identifier: str, audience: tuple[str, str], **options: Unpack[Com
         cache=check_cache(options.get("cache", True)),
         audience=audience,
         rng=options.get("rng") or random.Random(),
+        tasks=isinstance((options.get("extensions") or {}).get(TASKS_EXTENSION), Mapping),
     )
 
 

@@ -25,7 +25,9 @@ __all__ = ["AroundServerRequest", "RequestHandler", "ServerRequests"]
 P = TypeVar("P", bound=BaseModel)
 
 Answer: TypeAlias = types.Result | types.ErrorData
-AroundServerRequest: TypeAlias = Callable[[str, Any, Callable[[Any], Awaitable[Any]]], Awaitable[Any]]
+AroundServerRequest: TypeAlias = Callable[
+    [str, Any, RequestContext, Callable[[Any], Awaitable[Any]]], Awaitable[Any]
+]
 """Has a request's params answered, and does what is to be done around that."""
 RequestHandler: TypeAlias = Callable[
     [RequestContext, Mapping[str, Any]], Awaitable[Mapping[str, Any] | BaseModel]
@@ -92,7 +94,7 @@ class ServerRequests:
         if (params.tools or params.tool_choice) and declared.tools is None:
             raise MCPError(INVALID_PARAMS, "this client has not declared sampling.tools")
         _check_tool_messages(params.messages)
-        answer = await self._around("sampling/createMessage", params, partial(callback, context))
+        answer = await self._around("sampling/createMessage", params, context, partial(callback, context))
         return _result(answer, _SAMPLED, "sampling_callback")
 
     async def _elicit(self, context: RequestContext, raw: JSONObject) -> JSONObject:
@@ -111,7 +113,7 @@ class ServerRequests:
         modes = {"form": declared.form or declared.url is None, "url": declared.url}
         if not modes[params.mode]:
             raise MCPError(INVALID_PARAMS, f"this client has not declared elicitation by {params.mode}")
-        answer = await self._around("elicitation/create", params, partial(callback, context))
+        answer = await self._around("elicitation/create", params, context, partial(callback, context))
         if isinstance(answer, types.ElicitResult):
             answer = _complete(answer, params)
         return _result(answer, (types.ElicitResult,), "elicitation_callback")
@@ -120,11 +122,11 @@ class ServerRequests:
         callback = self._callbacks.list_roots
         if callback is None or self.declared.roots is None:
             raise MCPError(METHOD_NOT_FOUND, "this client has no roots")
-        answer = await self._around("roots/list", None, lambda _: callback(context))
+        answer = await self._around("roots/list", None, context, lambda _: callback(context))
         return _result(answer, (types.ListRootsResult,), "list_roots_callback")
 
     async def _handle(self, method: str, context: RequestContext, raw: JSONObject) -> JSONObject:
-        answer = await self._around(method, raw, partial(self._handlers[method], context))
+        answer = await self._around(method, raw, context, partial(self._handlers[method], context))
         if isinstance(answer, BaseModel):
             answer = dump(answer)
         if not isinstance(answer, Mapping):
@@ -134,7 +136,9 @@ class ServerRequests:
         return answer
 
 
-async def _directly(method: str, params: Any, answer: Callable[[Any], Awaitable[Any]]) -> Any:
+async def _directly(
+    method: str, params: Any, context: RequestContext, answer: Callable[[Any], Awaitable[Any]]
+) -> Any:
     return await answer(params)
 
 

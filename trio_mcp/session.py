@@ -6,37 +6,50 @@ import copy
 import itertools
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from functools import lru_cache, partial
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import mcp_types as types
 import trio
 from mcp_types import LOG_LEVEL_META_KEY
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from .callbacks import Callbacks, ProgressCallback, in_callback
 from .deadlines import ConnectTimeout, deadline
 from .dispatcher import Dispatcher, Progress
 from .errors import (
     ConnectorError,
-    InvalidArguments,
+    MCPError,
+    NotConnected,
     ProtocolError,
     SessionExpired,
     UnsupportedFeature,
+    UsageError,
 )
-from .in_flight import InFlight
+from .in_flight import Call, InFlight
 from .negotiation import Negotiated, Negotiator
 from .protocol.envelope import envelope, with_lawful_ttl, with_meta
-from .protocol.validation import first_error
+from .protocol.validation import adapter_of, first_error
 from .protocol.versions import has_method, is_modern
-from .protocol.wire import JSONObject, Notification, Request, RequestId
+from .protocol.wire import JSONObject, Notification, Request, RequestId, Response
 from .statistics import Statistics
 from .supervision import Supervisor, open_flat_nursery
 from .transports.base import Transport
 
-__all__ = ["AroundHandshake", "Handshake", "Resolver", "Session"]
+__all__ = [
+    "AroundHandshake",
+    "Augmentation",
+    "Handling",
+    "Handshake",
+    "PLAIN",
+    "Remedy",
+    "Resolver",
+    "Session",
+    "typed",
+]
 
 T = TypeVar("T")
 M = TypeVar("M", Request, Notification)
@@ -48,10 +61,14 @@ _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 _SUBJECT: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
-Handshake: TypeAlias = Callable[[Mapping[str, str] | None], Awaitable[Negotiated]]
-"""Makes a handshake, with further HTTP headers."""
+Handshake: TypeAlias = Callable[[Mapping[str, str] | None, JSONObject | None], Awaitable[Negotiated]]
+"""Makes a handshake, with further HTTP headers and `_meta` entries."""
 AroundHandshake: TypeAlias = Callable[[Handshake], Awaitable[Negotiated]]
 """Has a handshake made, and does what is to be done around it."""
+
+
+Remedy: TypeAlias = Callable[[MCPError, Callable[[], Awaitable[JSONObject]]], Awaitable[JSONObject]]
+"""Does what the server's error asks for, and gives what the request brings then; or raises an error."""
 
 
 class Resolver(Protocol):
@@ -82,6 +99,41 @@ class Resolver(Protocol):
         ...
 
 
+class Augmentation(Protocol):
+    """Takes part in a request that asks for a task (2511/basic/utilities/tasks)."""
+
+    async def send(self, exchange: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+        """Have the exchange made."""
+        ...
+
+    async def resolve(self, result: JSONObject) -> JSONObject:
+        """The result that is to be typed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handling:
+    """How a request is dealt with.
+
+    Attributes:
+        progress_callback: takes the progress of the call.
+        request_id: its id, which `Session.next_id` gave; None for a new one.
+        unresolved: types of results that are not resolved, and as what they are given to the caller.
+        augmentation: takes part in it.
+        errand: whether it goes on while the connection is being closed.
+    """
+
+    progress_callback: ProgressCallback | None = None
+    request_id: RequestId | None = None
+    unresolved: Mapping[str, type[Any]] = field(default_factory=dict)
+    augmentation: Augmentation | None = None
+    errand: bool = False
+
+
+PLAIN: Final = Handling()
+"""In no way out of the ordinary."""
+
+
 class Session:
     """A conversation over one transport.
 
@@ -97,6 +149,7 @@ class Session:
         server: what errors call the server.
         around_handshake: what is to be done around each handshake.
         resolvers: what deals with results that are not complete, by their type.
+        remedies: what deals with errors that ask for something, by their code.
 
     Attributes:
         negotiated: what the handshake established; there once `open` has returned.
@@ -117,6 +170,7 @@ class Session:
         server: str,
         around_handshake: AroundHandshake,
         resolvers: Mapping[str, Resolver],
+        remedies: Mapping[int, Remedy],
     ) -> None:
         self.transport: Transport = transport
         # Who gives a callback for logs wants some: a modern server sends none that is not asked for.
@@ -134,6 +188,7 @@ class Session:
         )
         self._around_handshake = around_handshake
         self._resolvers = resolvers
+        self._remedies = remedies
         self.negotiated: Negotiated
         self._envelope: Mapping[str, Any] = {}
         self._renewal: _Renewal | None = None
@@ -189,6 +244,10 @@ class Session:
         """Whether calls are taken no more."""
         return self._in_flight.closed
 
+    def call(self) -> Call:
+        """A block that ends with `NotConnected` when the session is closed; see `InFlight.call`."""
+        return self._in_flight.call()
+
     # Requests
 
     async def request(
@@ -196,37 +255,28 @@ class Session:
         method: str,
         params: JSONObject | None,
         result_type: type[T],
-        progress_callback: ProgressCallback | None = None,
         meta: JSONObject | None = None,
         headers: Mapping[str, str] | None = None,
-        *,
-        request_id: RequestId | None = None,
-        unresolved: Mapping[str, type[T]] = _NONE,
+        how: Handling = PLAIN,
     ) -> T:
-        """Send a request, and give its result as `result_type`; see `Connector.request`.
-
-        A `request_id` is one that `next_id` gave. A result whose `resultType` is in `unresolved` is not
-        resolved, but given as what stands there.
-        """
+        """Send a request, and give its result as `result_type`; see `Connector.request`."""
         version = self.negotiated.version
         if not has_method(method, version):
             raise UnsupportedFeature(f"protocol version {version} has no {method}").locate(self._server)
-        if not isinstance(meta, Mapping | None):
-            raise InvalidArguments(f"meta must be a mapping, not {type(meta).__name__}").locate(self._server)
         log_level = {LOG_LEVEL_META_KEY: self.log_level} if self._envelope and self.log_level else None
         self._statistics.requests += 1
         self._statistics.requests_in_flight += 1
         try:
-            with self._in_flight.call():
-                if progress_callback is None:
+            with nullcontext() if how.errand else self._in_flight.call():
+                if how.progress_callback is None:
                     params = with_meta(params, log_level, meta, self._envelope)
-                    result = await self._settle(method, params, headers, request_id, unresolved)
+                    result = await self._settle(method, params, headers, how)
                 else:
                     token = self.next_id()
                     params = with_meta(params, log_level, meta, self._envelope, {"progressToken": token})
-                    async with self._progress(token, progress_callback):
-                        result = await self._settle(method, params, headers, request_id, unresolved)
-            return _typed(result, result_type, unresolved)
+                    async with self._progress(token, how.progress_callback):
+                        result = await self._settle(method, params, headers, how)
+            return typed(result, result_type, how.unresolved)
         except trio.Cancelled:
             self._statistics.requests_cancelled += 1
             raise
@@ -249,28 +299,37 @@ class Session:
             raise
 
     async def _settle(
-        self,
-        method: str,
-        params: JSONObject | None,
-        headers: Mapping[str, str] | None,
-        request_id: RequestId | None,
-        unresolved: Mapping[str, object],
+        self, method: str, params: JSONObject | None, headers: Mapping[str, str] | None, how: Handling
     ) -> JSONObject:
         """Send a request, and whatever more it takes until its result is complete."""
-        request = Request(request_id or self.next_id(), method, params, headers)
-        result = (await self._with_session(self.transport.request, request)).result
+        request = Request(how.request_id or self.next_id(), method, params, headers)
+        if how.augmentation is not None:
+            send = partial(how.augmentation.send, self.transport.request)
+            return await how.augmentation.resolve((await self._with_session(send, request)).result)
+        try:
+            result = (await self._with_session(self.transport.request, request)).result
+        except MCPError as exc:
+            if exc.code not in self._remedies:
+                raise
+            result = await self._remedies[exc.code](exc, partial(self._again, method, headers, params))
         if params is None:
             return result
         if method in _LASTING:
             self._remember(method, params)
-        while (kind := result.get("resultType", "complete")) != "complete" and kind not in unresolved:
+        while (kind := result.get("resultType", "complete")) != "complete" and kind not in how.unresolved:
             resolver = self._resolvers.get(kind) if self._envelope and isinstance(kind, str) else None
             if resolver is None or method not in (resolver.methods or (method,)):
                 break
-            result = await resolver.resolve(result, partial(self._again, method, headers), method, params)
+            try:
+                result = await resolver.resolve(result, partial(self._again, method, headers), method, params)
+            except ConnectorError as exc:
+                exc.begun = True
+                raise
         return result
 
-    async def _again(self, method: str, headers: Mapping[str, str] | None, params: JSONObject) -> JSONObject:
+    async def _again(
+        self, method: str, headers: Mapping[str, str] | None, params: JSONObject | None
+    ) -> JSONObject:
         request = Request(self.next_id(), method, params, headers)
         return (await self._with_session(self.transport.request, request)).result
 
@@ -315,10 +374,15 @@ class Session:
 
     async def _last_renewal(self, renewal: _Renewal) -> _Renewal | None:
         """The latest renewal; if this one is under way or has failed, there is a session first."""
-        await renewal.done.wait()
+        await self._await_renewal(renewal)
         if renewal.error is not None:
             await self._renewed_since(renewal)
         return self._renewal
+
+    async def _await_renewal(self, renewal: _Renewal) -> None:
+        if renewal.task is trio.lowlevel.current_task() and not renewal.done.is_set():
+            raise NotConnected("a hook around the handshake cannot use the session that is being opened")
+        await renewal.done.wait()
 
     async def _renewed_since(self, seen: _Renewal | None) -> None:
         """Have the session renewed, unless that happened since `seen` was the latest renewal.
@@ -330,12 +394,17 @@ class Session:
         if renewal is seen or renewal is None:
             renewal = self._renewal = _Renewal()
             self._supervisor.errands.start_soon(self._renew, renewal)
-        await renewal.done.wait()
-        if renewal.error is not None:
-            # Each caller gets an error of its own: one object raised in many tasks would mix their stories.
+        await self._await_renewal(renewal)
+        # Each caller gets an error of its own: one object raised in many tasks would mix their stories.
+        if isinstance(renewal.error, ConnectorError):
             error = copy.copy(renewal.error)
             error.message = f"the server ended the session, and a new one was refused: {error.message}"
+            error.__notes__ = [*getattr(error, "__notes__", ())]  # as notes are for one caller, too
             raise error from renewal.error
+        if renewal.error is not None:
+            raise UsageError(
+                f"the server ended the session, and opening a new one failed: {type(renewal.error).__name__}"
+            ) from renewal.error
 
     def _reopened(self) -> None:
         """The transport has a new connection, to a server that knows nothing of the old one."""
@@ -348,6 +417,7 @@ class Session:
 
     async def _renew(self, renewal: _Renewal) -> None:
         in_callback.set(True)  # calls wait for this: it must not queue behind them
+        renewal.task = trio.lowlevel.current_task()
         try:
             with deadline(self._connect_timeout, self._too_slow):
                 self._adopt(await self._around_handshake(self._negotiator.initialize))
@@ -355,7 +425,7 @@ class Session:
             self._dispatcher.interrupted("the server had ended the session, and there is a new one")
             with trio.move_on_after(self._connect_timeout):
                 await self._restore()
-        except ConnectorError as exc:
+        except Exception as exc:  # also what a hook around the handshake raises: it is for those who wait
             renewal.error = exc
         finally:
             renewal.done.set()
@@ -375,16 +445,16 @@ class _Renewal:
 
     def __init__(self) -> None:
         self.done = trio.Event()
-        self.error: ConnectorError | None = None
+        self.error: Exception | None = None
+        self.task: trio.lowlevel.Task | None = None  # which makes it, and must not wait for itself
 
 
-@lru_cache(maxsize=256)
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[Any]] = _NONE) -> T:
+    """`result`, validated once, straight into the type that the caller gets.
 
-
-def _typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[T]]) -> T:
-    """`result`, validated once, straight into the type that the caller gets."""
+    Raises:
+        ProtocolError: it is not one, or its `resultType` is none of `unresolved`.
+    """
     result_type = result.get("resultType", "complete")
     if result_type != "complete":
         if result_type not in unresolved:
@@ -396,8 +466,8 @@ def _typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[T]])
     try:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind.model_validate(result, by_name=False)
-        typed: T = _adapter(cast("Any", kind)).validate_python(result)
-        return typed
+        value: T = adapter_of(kind).validate_python(result)
+        return value
     except ValidationError as exc:
         raise ProtocolError(f"the server's result is not valid at {first_error(exc)}") from exc
 

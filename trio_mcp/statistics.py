@@ -37,6 +37,8 @@ class Statistics:
     """Connections that were lost and opened again."""
     reinitializations: int = 0
     """Sessions that the server had ended and that were opened anew."""
+    tools_dropped: int = 0
+    """Tools left out of listings, because their `x-mcp-header` annotations are not lawful."""
 
     def copy(self) -> Statistics:
         """The counts as they are now."""

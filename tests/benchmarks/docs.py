@@ -63,9 +63,11 @@ _METHOD: Final = f"""\
   most, divided by the calls. A client that has fewer connections than calls has the others wait; trio_mcp
   has `max_connections=100` unless told otherwise. The time is mostly the server's waiting. The floor opens a
   connection for each call: only with `max_connections=1000` is that comparable with trio_mcp.
-- **Import**: CPU time of a fresh interpreter that runs the line, less that of one that runs nothing.
+- **Import**: CPU time of a fresh interpreter that runs the line, less that of one that runs nothing. The peak
+  memory is of all of it.
 - **Cancelling**: the deadline is {CANCEL_AFTER * 1000:g} ms after the call began; "late" is how long after it
-  the task was back. The CPU is for the call and its cancellation, connecting anew included.
+  the task was back; the target is for the worst of all. The CPU is for the call and its cancellation,
+  connecting anew included.
 """
 
 

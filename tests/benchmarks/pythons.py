@@ -21,6 +21,8 @@ STATEMENTS: Final = {
 }
 """What a user of each client writes. (A plain `import fastmcp` would put off most of its work.)"""
 
+_MACHINE: Final = Path(__file__).with_name("machine.py").read_text("utf-8")
+
 _RUN_SECONDS: Final = 60
 _INSTALL_SECONDS: Final = 300
 
@@ -29,17 +31,24 @@ def import_round(name: str, python: str) -> Round:
     """Import a client in a fresh interpreter; less what an empty interpreter takes."""
     empty_cpu, empty_wall = _run(python, "")
     cpu, wall = _run(python, STATEMENTS[name])
-    return Round(1, max(0.0, cpu - empty_cpu), max(0.0, wall - empty_wall), 0)
+    peak = int(_output(python, f"{_MACHINE}\n{STATEMENTS[name]}\nprint(peak_memory())"))
+    return Round(1, max(0.0, cpu - empty_cpu), max(0.0, wall - empty_wall), peak)
+
+
+def _output(python: str, code: str) -> str:
+    # -I: nothing but what is installed, wherever the runner was started.
+    command = [python, "-I", "-c", code]
+    try:
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_RUN_SECONDS)
+    except (OSError, subprocess.SubprocessError) as exc:
+        raise Broken(f"{code.splitlines()[-1:]} failed: {type(exc).__name__}") from exc
+    return done.stdout
 
 
 def _run(python: str, code: str) -> tuple[float, float]:
     """The seconds of CPU and of time that running `code` takes."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    try:
-        # -I: nothing but what is installed, wherever the runner was started.
-        subprocess.run([python, "-I", "-c", code], check=True, capture_output=True, timeout=_RUN_SECONDS)
-    except (OSError, subprocess.SubprocessError) as exc:
-        raise Broken(f"{code!r} failed: {type(exc).__name__}") from exc
+    _output(python, code)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 

@@ -102,13 +102,11 @@ def _ratio(series: Series, other: Series | None) -> str:
 def _extra_headings(work: str) -> list[str]:
     match work:
         case "in-flight":
-            return ["failed", "at the server at a time", "memory per call"]
+            return ["failed", "at the server at a time", "memory per call", "peak memory"]
         case "cancel":
-            return ["late, worst of a round", "late, worst of all"]
+            return ["late, worst of a round", "late, worst of all", "peak memory"]
         case "progress":
-            return ["lost notifications"]
-        case "import":
-            return []
+            return ["lost notifications", "peak memory"]
         case "big":
             return ["peak memory", "page faults"]
         case _:
@@ -116,20 +114,24 @@ def _extra_headings(work: str) -> list[str]:
 
 
 def _extra_cells(work: str, series: Series) -> list[str]:
+    peak = f"{series.peak / 2**20:.0f} MiB"
     match work:
         case "in-flight":
-            return [f"{series.failed:g}", f"{series.held:,}", f"{series.memory_per_call / 1024:.1f} KiB"]
+            return [
+                f"{series.failed:g}",
+                f"{series.held:,}",
+                f"{series.memory_per_call / 1024:.1f} KiB",
+                peak,
+            ]
         case "cancel":
-            return [duration(series.overshoot), duration(series.worst_overshoot)]
+            return [duration(series.usual_overshoot), duration(series.overshoot), peak]
         case "progress":
-            return [f"{series.lost:,}"]
-        case "import":
-            return []
+            return [f"{series.lost:,}", peak]
         case "big":
             fewest, most = series.faults
-            return [f"{series.peak / 2**20:.0f} MiB", f"{fewest:.0f} - {most:.0f}"]
+            return [peak, f"{fewest:.0f} - {most:.0f}"]
         case _:
-            return [f"{series.peak / 2**20:.0f} MiB"]
+            return [peak]
 
 
 def failures(results: Results, work: str) -> list[str]:

@@ -12,7 +12,10 @@ from typing import Final
 import pytest
 
 from .docs import heading, page
-from .results import Results, Round, Series, judge
+from .pythons import import_round
+from .report import work_table
+from .results import Player, Results, Round, Series, judge
+from .works import WORKS
 
 PROGRAM: Final = Path(__file__).with_name("run.py")
 SECONDS: Final = 120
@@ -39,6 +42,29 @@ def test_a_target_is_reached_or_missed_where_all_the_evidence_says_so() -> None:
 def test_a_flattering_median_is_unclear() -> None:
     """The floor's median was disturbed, its fastest round was not."""
     assert outcome(results_of("big", trio_mcp=[3.0, 3.9, 4.0], floor=[1.5, 4.6, 4.7])) == "unclear"
+
+
+def test_one_late_cancellation_of_all_misses_the_target() -> None:
+    results = results_of("cancel", trio_mcp=[1, 1, 1])
+    for each, overshoot in zip(
+        results.works["cancel"]["trio_mcp"].rounds, (0.001, 0.012, 0.001), strict=True
+    ):
+        each.overshoot = overshoot
+    assert outcome(results) == "no"
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_every_works_table_has_the_peak_memory(work: str) -> None:
+    results = results_of(work, trio_mcp=[1])
+    results.players["trio_mcp"] = Player("trio_mcp", "", {})
+    results.works[work]["trio_mcp"].rounds[0].peak = 7 * 2**20
+    results.works[work]["trio_mcp"].rounds[0].held = 1
+    heading, row = work_table(results, work)
+    assert dict(zip(heading, row, strict=True))["peak memory"] == "7 MiB"
+
+
+def test_an_import_has_a_peak_of_memory() -> None:
+    assert import_round("trio_mcp", sys.executable).peak > 10 * 2**20
 
 
 def test_a_series_that_broke_off_has_reached_nothing() -> None:

@@ -48,6 +48,8 @@ PROMISED: Final = (
     "sse-retry",
     "request-metadata",
     "http-standard-headers",
+    "http-custom-headers",
+    "http-invalid-tool-headers",
     "json-schema-ref-no-deref",
     "json-schema-2020-12-preservation",
     "sep-2322-client-request-state",

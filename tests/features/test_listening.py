@@ -496,3 +496,36 @@ async def test_a_subscription_that_is_refused_is_raised(serve: Serve) -> None:
         server.on["resources/subscribe"] = lambda call: call.result({})
         async with c.listen(uris=["x:1", "x:2", "x:3"]):
             assert len(server.all("resources/subscribe")) == 2 + 3
+
+
+async def test_the_end_of_a_subscription_does_not_undo_one_that_began_before_it(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    server, send = legacy(serve)
+
+    async def subscribe(call: Call) -> Reply:
+        if call.params["uri"] == "slow:":
+            await trio.sleep(4)
+        return call.result({})
+
+    server.on["resources/subscribe"] = subscribe
+    async with server.connect() as c, trio.open_nursery() as nursery:
+        left, heard = trio.Event(), trio.Event()
+
+        async def listen(uri: str, until: trio.Event) -> None:
+            async with c.listen(uris=[uri]) as events:
+                await until.wait()
+                if uri == "x:1" and until is heard:
+                    assert await events.receive() == ResourceUpdated("x:1")
+
+        nursery.start_soon(listen, "x:1", left)
+        await trio.sleep(1)
+        nursery.start_soon(listen, "slow:", left)  # the others wait for it
+        await trio.sleep(1)
+        nursery.start_soon(listen, "x:1", heard)
+        await trio.sleep(1)
+        left.set()
+        await trio.sleep(20)
+        assert [call.params["uri"] for call in server.all("resources/unsubscribe")] == ["slow:"]
+        await send.send(notification(UPDATED, {"uri": "x:1"}))
+        heard.set()

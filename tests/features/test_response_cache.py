@@ -169,8 +169,12 @@ async def test_a_call_may_refresh_what_is_kept_or_pass_it_by(serve: Serve) -> No
 
 async def test_it_can_be_switched_off(serve: Serve) -> None:
     server = keeping(serve)
+    server.on["tools/call"] = lambda call: call.sse(
+        notification("notifications/tools/list_changed"), call.response({"content": []})
+    )
     async with server.connect(cache=False) as c:
         await c.list_tools()
+        await c.call_tool("x")
         await c.list_tools(cache="refresh")
     assert len(server.all("tools/list")) == 2
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from tests.http.site import Site, memory_site
 from tests.protocol.strategies import repeatable
-from trio_mcp.errors import HTTPStatusError, MessageTooLarge
+from trio_mcp.errors import AccessDenied, HTTPStatusError, MessageTooLarge
 from trio_mcp.http import HttpClient, HttpResponse
 from trio_mcp.http.pool import Pool
 from trio_mcp.http.pool_engine import PoolEngine
 from trio_mcp.http.setup import ssl_context
-from trio_mcp.testing import HttpExchange, MemoryNetwork
+from trio_mcp.testing import HttpExchange, MemoryNetwork, ScriptedServer
 
 URL = "http://server.test/mcp"
 
@@ -131,6 +131,14 @@ async def test_the_body_of_a_redirect_is_not_waited_for(
         assert response.status == 200
     await trio.testing.wait_all_tasks_blocked()
     assert (trio.current_time(), left.is_set(), len(network.connections)) == (0, True, 1)
+
+
+async def test_a_redirect_to_what_is_not_ascii_is_read_as_utf_8(client: HttpClient, site: Site) -> None:
+    for location in ("/café".encode().decode("latin-1"), "/caf%C3%A9"):
+        site.handler = to(location)
+        async with await send(client) as response:
+            assert response.status == 200
+        assert site.requests[-1].target == "/caf%C3%A9"
 
 
 async def test_redirects_come_to_an_end(client: HttpClient, site: Site) -> None:
@@ -322,11 +330,11 @@ async def test_headers_are_shown_without_secrets(client: HttpClient, site: Site)
     }
 
 
-def response_to(headers: Mapping[str, str]) -> HttpResponse:
+def response_to(headers: Mapping[str, str], url: str = "") -> HttpResponse:
     class Nothing:
         status, fields, ended = 200, httpx2.Headers(), True
 
-    return HttpResponse(Nothing(), headers, 0, lambda response: False)  # type: ignore[arg-type]
+    return HttpResponse(Nothing(), headers, 0, lambda response: False, url)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -346,6 +354,28 @@ def response_to(headers: Mapping[str, str]) -> HttpResponse:
 )
 def test_what_a_request_kept_secret_is_taken_out(headers: Mapping[str, str], text: str, shown: str) -> None:
     assert response_to(headers).redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "shown"),
+    [
+        ("?api_key=abcdef&b=ghijkl#mnopqr", "abcdef, ghijkl, mnopqr", "[secret], [secret], mnopqr"),
+        ("?abcdef", "abcdef", "[secret]"),
+        ("?a=abc%2Fdef+g", "abc%2Fdef+g abc/def+g abc/def g", "[secret] [secret] [secret]"),
+        ("?version=1", "version 1", "version 1"),
+    ],
+)
+def test_what_a_query_may_keep_secret_is_taken_out(query: str, text: str, shown: str) -> None:
+    assert response_to({}, f"http://server.test/abcdef{query}").redact(text) == shown
+
+
+async def test_a_query_that_a_server_repeats_is_not_shown() -> None:
+    async with ScriptedServer(url="http://server.test/mcp?api_key=s3cret-key") as server:
+        server.on["tools/call"] = lambda call: call.reply("no: s3cret-key", status=403, type="text/plain")
+        async with server.connect() as c:
+            with pytest.raises(AccessDenied, match=r"no: \[secret\]") as caught:
+                await c.call_tool("x")
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_excerpt_is_one_short_line() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import ssl
 import traceback
@@ -18,12 +19,14 @@ import trustme
 
 import trio_mcp
 from tests.conftest import Serve
+from tests.http.site import tcp_site
 from trio_mcp.http import HttpResponse
 from trio_mcp.http.client_engine import ClientReply
+from trio_mcp.http.engine import HttpRequest
 from trio_mcp.http.pool import Pool
 from trio_mcp.http.setup import open_engine, ssl_context
 from trio_mcp.http.transport import TrioTransport
-from trio_mcp.testing import HANG, RESET, ScriptedServer
+from trio_mcp.testing import HANG, RESET, HttpExchange, ScriptedServer
 from trio_mcp.testing.messages import Json, event, response
 
 URL = "http://server.test/mcp"
@@ -157,6 +160,71 @@ async def test_a_user_and_a_password_of_the_url_go_with_a_client_too(serve: Serv
 
 
 @pytest.mark.parametrize("library", [httpx2, httpx])
+async def test_what_a_client_sends_of_its_own_is_not_shown_if_a_server_repeats_it(
+    serve: Serve, library: Any
+) -> None:
+    server = serve()
+    server.on["tools/call"] = lambda seen: seen.reply(
+        f"no: {seen.headers['authorization']}", status=403, type="text/plain"
+    )
+    client = client_of(library, server, headers={"authorization": "Bearer s3cret-token"})
+    async with trio_mcp.open_connector(URL, http_client=client) as c:
+        with pytest.raises(trio_mcp.AccessDenied, match=r"no: Bearer \[secret\]") as caught:
+            await c.call_tool("x")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("library", [httpx2, httpx])
+async def test_a_client_whose_hooks_raise_hides_no_status(serve: Serve, library: Any, reads: bool) -> None:
+    async def hook(response: Any) -> None:
+        if reads:
+            await response.aread()
+        response.raise_for_status()
+
+    server = serve("2025-11-25")
+    answers = [(401, {}), (503, {"retry-after": "7", "content-encoding": "gzip"}), (404, {})]
+    server.on["tools/call"] = lambda seen: seen.reply(
+        gzip.compress(b"busy") if status == 503 else b"", status=status, headers=headers, type="text/plain"
+    )
+    client = client_of(library, server, event_hooks={"response": [hook]})
+    async with trio_mcp.open_connector(URL, http_client=client) as c:
+        status, headers = answers[0]
+        with pytest.raises(trio_mcp.AccessDenied, match="HTTP 401"):
+            await c.call_tool("x")
+        status, headers = answers[1]
+        with pytest.raises(
+            trio_mcp.HTTPStatusError, match="HTTP 503: busy" if reads else "HTTP 503"
+        ) as caught:
+            await c.call_tool("x")
+        assert caught.value.retry_after == 7
+        status, headers = answers[2]
+        with pytest.raises(trio_mcp.SessionExpired):
+            await c.call_tool("x")
+        assert c.statistics().reinitializations == 1
+
+
+@pytest.mark.parametrize("library", [httpx2, httpx])
+async def test_a_hook_that_raises_for_another_request_is_a_failure_of_the_client(
+    serve: Serve, library: Any
+) -> None:
+    class Flow(library.Auth):  # type: ignore[misc]
+        def auth_flow(self, request: Any) -> Any:
+            yield library.Request("POST", "http://server.test/token")
+            yield request
+
+    async def hook(response: Any) -> None:
+        response.raise_for_status()
+
+    server = serve()
+    client = client_of(library, server, event_hooks={"response": [hook]}, auth=Flow())
+    with pytest.raises(trio_mcp.TransportError, match="failed: HTTPStatusError") as caught:
+        async with trio_mcp.open_connector(URL, http_client=client):
+            pass
+    assert not isinstance(caught.value, trio_mcp.HTTPStatusError)
+
+
+@pytest.mark.parametrize("library", [httpx2, httpx])
 async def test_the_failures_of_a_client_are_translated(
     serve: Serve, library: Any, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -246,6 +314,21 @@ async def test_a_body_that_breaks_off_has_its_type_too(
             await c.call_tool("x")
 
 
+async def test_a_body_of_the_other_library_that_was_closed_is_lost() -> None:
+    class Closed(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"x"
+            raise httpx.StreamClosed
+
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=Closed()))
+    async with open_engine(httpx2.URL(URL), http_client=httpx.AsyncClient(transport=transport)) as engine:
+        reply, _ = await engine.send(HttpRequest("GET", URL, {}, None, 5, 60, True))
+        assert await reply.receive() == b"x"
+        with pytest.raises(trio_mcp.ConnectionLost, match="the connection broke"):
+            await reply.receive()
+        await reply.close()
+
+
 async def test_a_session_id_that_breaks_http_is_not_sent_back(serve: Serve) -> None:
     class Lenient(TrioTransport):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -264,7 +347,7 @@ async def test_a_session_id_that_breaks_http_is_not_sent_back(serve: Serve) -> N
 
 FAILURES: list[tuple[Exception, type[Exception], str]] = [
     (httpx2.ConnectTimeout("t"), trio_mcp.ConnectTimeout, "no connection within 7 s"),
-    (httpx2.PoolTimeout("t"), trio_mcp.ConnectTimeout, "no connection within 7 s"),
+    (httpx2.PoolTimeout("t"), trio_mcp.ConnectTimeout, "http_client had no connection free for 7 s.*limits"),
     (httpx2.WriteTimeout("t"), trio_mcp.Stalled, "for 7 s"),
     (httpx2.ReadTimeout("t"), trio_mcp.Stalled, "for 7 s"),
     (httpx2.ConnectError("name not known"), trio_mcp.ConnectError, "could not connect: name not known"),
@@ -288,6 +371,27 @@ async def test_each_failure_of_the_engine_has_its_type(
         async with trio_mcp.open_connector(URL, http_client=client_that_raises(failure), timeout=7):
             pass
     assert caught.value.__cause__ is failure
+
+
+@pytest.mark.parametrize("library", [httpx2, httpx])
+async def test_a_client_that_has_too_few_connections_is_told_so(library: Any, nursery: trio.Nursery) -> None:
+    site, port = await tcp_site(nursery)
+
+    async def hang(exchange: HttpExchange) -> None:
+        await exchange.start(200)
+        await trio.sleep_forever()
+
+    site.handler = hang
+    url = f"http://127.0.0.1:{port}/"
+    async with library.AsyncClient(limits=library.Limits(max_connections=1), trust_env=False) as client:
+        async with open_engine(httpx2.URL(url), http_client=client) as engine:
+            first, _ = await engine.send(HttpRequest("GET", url, {}, None, 5, 60, True))
+            with (
+                trio.fail_after(20),
+                pytest.raises(trio_mcp.ConnectTimeout, match="no connection free for 0.01 s"),
+            ):
+                await engine.send(HttpRequest("GET", url, {}, None, 0.01, 60, True))
+            await first.close()
 
 
 async def test_an_illegal_header_is_told_without_what_it_holds() -> None:
@@ -337,6 +441,33 @@ async def test_a_closed_client_is_told_so(library: Any) -> None:
     with pytest.raises(trio_mcp.UsageError, match="http_client is closed"):
         async with trio_mcp.open_connector(URL, http_client=client):
             pass
+
+
+@pytest.mark.parametrize("way", ["option", "environment"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "ftp://user:s3cret@127.0.0.1:1",
+        "http://user:s3cret/x@127.0.0.1:1",
+        "http://user:s3cret#x@127.0.0.1:1",
+        "http://user:s3cret\x01@127.0.0.1:1",
+        "http://user:s3cret@[::1",
+        "http://user:pw@s3cret@127.0.0.1:x",
+        "user:s3cret@127.0.0.1:1",
+    ],
+)
+async def test_the_url_of_a_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch, proxy: str, way: str) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", proxy if way == "environment" else "")
+    option = proxy if way == "option" else None
+    with pytest.raises((trio_mcp.ConfigurationError, trio_mcp.ConnectError)) as caught:
+        async with trio_mcp.open_connector(URL, proxy=option):
+            pass
+    assert "s3cret" not in str(caught.value)
+    assert f"{caught.value.__cause__}{caught.value.__cause__!r}".find("s3cret") < 0
+    if way == "option":
+        assert "the proxy cannot be used: its URL (proxy=, or HTTPS_PROXY" in str(caught.value)
+        assert caught.value.__suppress_context__
 
 
 async def test_a_proxy_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,6 +534,7 @@ class OfPieces:
 async def test_an_empty_piece_is_not_the_end_of_a_body() -> None:
     reply = ClientReply(OfPieces(), silence=1)  # type: ignore[arg-type]
     response = HttpResponse(reply, {}, max_size=9, linger=lambda response: False)
-    assert await response.read() == b"ab"
+    with trio.testing.assert_checkpoints():
+        assert await response.read() == b"ab"
     assert response.ended
     await response.abandon()

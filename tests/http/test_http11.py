@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.strategies import chunked, repeatable
 from trio_mcp.errors import ConfigurationError, ProtocolError
-from trio_mcp.http.http11 import MAX_HEAD, ResponseParser, encode_header, encode_request
+from trio_mcp.http.http11 import MAX_HEAD, ResponseParser, encode_header, encode_request, encode_request_line
 
 
 def parse(*pieces: bytes, method: bytes = b"POST") -> tuple[ResponseParser, bytes]:
@@ -36,11 +36,12 @@ OK = "HTTP/1.1 200 OK"
 def test_a_request_is_what_the_standard_says() -> None:
     lines = [encode_header(b"host", b"x"), encode_header(b"accept", b"a, b")]
     assert (
-        encode_request(b"GET", b"/?q=1", lines, None)
+        encode_request(encode_request_line(b"GET", b"/?q=1"), lines, None)
         == b"GET /?q=1 HTTP/1.1\r\nhost: x\r\naccept: a, b\r\n\r\n"
     )
-    assert encode_request(b"POST", b"/", [], b"ab") == b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nab"
-    assert encode_request(b"POST", b"/", [], b"").endswith(b"content-length: 0\r\n\r\n")
+    line = encode_request_line(b"POST", b"/")
+    assert encode_request(line, [], b"ab") == b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nab"
+    assert encode_request(line, [], b"").endswith(b"content-length: 0\r\n\r\n")
 
 
 @repeatable
@@ -55,7 +56,8 @@ def test_whatever_is_written_is_read_as_that_and_nothing_else(
     method: bytes, target: bytes, name: bytes, value: bytes
 ) -> None:
     try:
-        data = encode_request(method, target, [b"host: x\r\n", encode_header(name, value)], None)
+        line = encode_request_line(method, target)
+        data = encode_request(line, [b"host: x\r\n", encode_header(name, value)], None)
     except ConfigurationError:
         return
     server = h11.Connection(h11.SERVER)
@@ -85,6 +87,17 @@ CHUNKS = b"3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\ntrailer: 1\r\n\r\n"
 LAWFUL = {
     "a length": (head(OK, "Content-Length: 5"), b"abcde", True),
     "chunks and trailers": (head(OK, "Transfer-Encoding: chunked"), CHUNKS, True),
+    "a space behind the coding": (head(OK, "Transfer-Encoding: chunked "), CHUNKS, True),
+    "an unknown interim response": (
+        head("HTTP/1.1 199 Thinking", "x: y") + head(OK, "content-length: 5"),
+        b"abcde",
+        True,
+    ),
+    "a trailer that closes": (
+        head(OK, "transfer-encoding: chunked"),
+        CHUNKS.replace(b"trailer: 1", b"connection: close"),
+        False,
+    ),
     "chunks, and the connection closes": (
         head(OK, "transfer-encoding: Chunked", "connection: close"),
         CHUNKS,
@@ -152,6 +165,15 @@ UNLAWFUL = {
     "no HTTP": b"SSH-2.0-OpenSSH\r\n\r\n",
     "a request": b"GET / HTTP/1.1\r\n\r\n",
     "HTTP/2": b"HTTP/2 200 OK\r\n\r\n",
+    "HTTP/2.0": head("HTTP/2.0 200 OK", "connection: keep-alive", "content-length: 0"),
+    "HTTP/0.9": head("HTTP/0.9 200 OK", "content-length: 0"),
+    "a status of 0": head("HTTP/1.1 000 OK", "content-length: 1") + b"x",
+    "a status below 100": head("HTTP/1.1 099 OK"),
+    "a status above 599": head("HTTP/1.1 600 OK", "content-length: 0"),
+    "an interim response with a body": head("HTTP/1.1 199 Go", "content-length: 1") + b"x" + head(OK),
+    "an interim response in chunks": head("HTTP/1.1 104 Go", "transfer-encoding: chunked")
+    + CHUNKS
+    + head(OK),
     "a bare line feed": b"HTTP/1.1 200 OK\ncontent-length: 1\n\nx",
     "two lengths": head(OK, "content-length: 1", "content-length: 2"),
     "a length and chunks": head(OK, "content-length: 1", "transfer-encoding: chunked"),
@@ -162,6 +184,8 @@ UNLAWFUL = {
     "a header without a colon": head(OK, "nonsense"),
     "a control character in a header": head(OK, "x: a\x00b"),
     "a coding that was not offered": head(OK, "transfer-encoding: gzip, chunked"),
+    "a coding with a tab": head(OK, "transfer-encoding: chunked\t"),
+    "a coding with a space of another kind": head(OK, "transfer-encoding: chunked\xa0"),
     "chunks that are none": head(OK, "transfer-encoding: chunked") + b"zz\r\n",
     "a chunk that is too long": head(OK, "transfer-encoding: chunked") + b"1\r\nab\r\n",
     "a chunk of a negative size": head(OK, "transfer-encoding: chunked") + b"-1\r\nab\r\n",

@@ -73,7 +73,7 @@ async def ask(
     return await pool.exchange(
         ORIGIN,
         b"POST",
-        encode_request(b"POST", b"/", [b"host: x\r\n"], body),
+        encode_request(b"POST / HTTP/1.1\r\n", [b"host: x\r\n"], body),
         connect_timeout=timeout,
         send_timeout=timeout,
         silence=silence,
@@ -257,6 +257,7 @@ class Blunt(trio.abc.Stream):
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
         self.failing = False
+        self.closing = trio.Event()
 
     async def send_all(self, data: Any) -> None:
         if self.failing:
@@ -271,6 +272,9 @@ class Blunt(trio.abc.Stream):
         return await self.stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:
+        self.closing.set()
+        for _ in range(5):
+            await trio.lowlevel.cancel_shielded_checkpoint()
         await self.stream.aclose()
 
 
@@ -291,6 +295,45 @@ async def test_a_request_that_could_not_be_sent_goes_over_another_connection(ser
     network.streams[0].failing = True
     assert await read(await ask(pool, repeatable=False)) == b"hello"
     assert server.requests == 2
+
+
+async def test_a_connection_may_be_taken_while_expired_ones_are_being_closed(
+    server: Server, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def echo(exchange: HttpExchange) -> None:
+        await trio.sleep({b"slow": 10, b"taken": 1}.get(exchange.request.body, 0))
+        await exchange.respond(200, body=exchange.request.body)
+
+    server.handler = echo
+    network = BluntNetwork(server.network)
+    pool = Pool(network, lambda: ssl_context(True))
+    bodies = []
+
+    async def take() -> None:
+        await network.streams[1].closing.wait()
+        bodies.append(await read(await ask(pool, b"taken")))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, pool, b"slow")
+        await trio.sleep(1)
+        await ask(pool)
+        nursery.start_soon(take)
+    assert (bodies, server.connections) == ([b"taken"], 2)
+
+
+async def test_a_connection_that_is_being_closed_is_not_taken(server: Server) -> None:
+    network = BluntNetwork(server.network)
+    pool = Pool(network, lambda: ssl_context(True))
+    await ask(pool)
+
+    async def take() -> None:
+        await network.streams[0].closing.wait()
+        assert await read(await ask(pool)) == b"hello"
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        await pool.aclose()
+    assert server.connections == 2
 
 
 # Failing
@@ -374,6 +417,69 @@ async def test_an_early_refusal_of_a_large_request_is_its_answer(pool: Pool, net
     assert repr(pool) == "<Pool empty>"  # half a request has gone over it
 
 
+@pytest.mark.parametrize("reads_on", [True, False])
+async def test_an_early_success_that_is_whole_is_the_answer(
+    pool: Pool, network: MemoryNetwork, reads_on: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    listener = network.listen("server.test", 80)
+
+    async def serve() -> None:
+        stream = await listener.accept()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        while reads_on and await stream.receive_some():
+            pass
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        with trio.fail_after(1):
+            assert await read(await ask(pool, b"x" * BIG)) == b"ok"
+        nursery.cancel_scope.cancel()
+    assert repr(pool) == "<Pool empty>"  # half a request has gone over it
+
+
+@pytest.mark.parametrize("size", [10, BIG])
+@pytest.mark.parametrize(
+    "signs", [[b"HTTP/1.1 102 Processing\r\n\r\n"] * 3, [b"HTTP", b"/1.1 20", b"0 OK\r"]]
+)
+async def test_each_sign_of_life_before_the_headers_ends_a_silence(
+    pool: Pool, server: Server, autojump_clock: trio.testing.MockClock, size: int, signs: list[bytes]
+) -> None:
+    async def slow(exchange: HttpExchange) -> None:
+        for sign in signs:
+            await trio.sleep(50)
+            await exchange.send_raw(sign)
+        await trio.sleep(50 if final else float("inf"))
+        rest = b"HTTP/1.1 200 OK\r\n" if signs[0] != b"HTTP" else b"\n"
+        await exchange.send_raw(rest + b"content-length: 2\r\n\r\nok")
+
+    server.handler, final = slow, True
+    assert await read(await ask(pool, b"x" * size)) == b"ok"
+    assert trio.current_time() == 4 * 50
+    final = False
+    with trio.fail_after(1000), pytest.raises(trio_mcp.Stalled, match="did not answer for 60 s"):
+        await ask(pool, b"x" * size)
+    assert trio.current_time() == 4 * 50 + 3 * 50 + 60
+
+
+async def test_signs_of_life_do_not_hurry_a_slow_upload(
+    pool: Pool, network: MemoryNetwork, autojump_clock: trio.testing.MockClock
+) -> None:
+    listener = network.listen("server.test", 80)
+
+    async def serve() -> None:
+        stream, received = await listener.accept(), 0
+        while received < BIG:
+            if not received:
+                await stream.send_all(b"HTTP/1.1 102 Processing\r\n\r\n")
+            received += len(await stream.receive_some())
+            await trio.sleep(4.5 if received < BIG / 2 else 0)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        assert await read(await ask(pool, b"x" * BIG, silence=4)) == b"ok"
+
+
 async def test_an_early_success_waits_for_the_rest_of_the_request(pool: Pool, network: MemoryNetwork) -> None:
     listener = network.listen("server.test", 80)
     received = 0
@@ -381,14 +487,15 @@ async def test_an_early_success_waits_for_the_rest_of_the_request(pool: Pool, ne
     async def serve() -> None:
         nonlocal received
         stream = await listener.accept()
-        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-        while True:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no")
+        while received <= BIG:
             received += len(await stream.receive_some())
+        await stream.send_all(b"k")
+        await trio.sleep_forever()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
         assert await read(await ask(pool, b"x" * BIG)) == b"ok"
-        await trio.testing.wait_all_tasks_blocked()
         assert received > BIG
         nursery.cancel_scope.cancel()
     assert repr(pool) == "<Pool 1 idle to server.test>"

@@ -401,6 +401,31 @@ async def test_a_cookie_that_cannot_be_sent_back_disturbs_nothing(
     assert site.requests[-1].headers["cookie"] == "good=1"
 
 
+async def test_a_cookie_that_cannot_be_read_disturbs_nothing(engine: PoolEngine, site: Site) -> None:
+    site.handler = with_cookies(f"a=b; Max-Age={'9' * 400}")  # the standard library warns of it
+    for _ in range(2):
+        assert (await ask(engine)).body == b"hello"
+    assert "cookie" not in site.requests[-1].headers
+
+
+async def test_cookies_that_fail_end_their_exchange(
+    pool: Pool, site: Site, network: MemoryNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(exchange: HttpExchange) -> None:
+        await exchange.start(200, [("set-cookie", "a=b")])
+        await trio.sleep_forever()
+
+    def fail(cookies: httpx2.Cookies, response: httpx2.Response) -> None:
+        raise KeyError("odd")
+
+    site.handler = endless
+    monkeypatch.setattr(httpx2.Cookies, "extract_cookies", fail)
+    with pytest.raises(KeyError, match="odd"):
+        await ask(PoolEngine(pool, None))
+    await trio.testing.wait_all_tasks_blocked()
+    assert network.connections == []
+
+
 async def test_a_cookie_that_a_server_repeats_is_not_shown(autojump_clock: trio.testing.MockClock) -> None:
     async with ScriptedServer() as server:
         server.on["tools/call"] = lambda call: call.reply(
@@ -462,8 +487,8 @@ ENCODINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("gzip", gzip.compress),
     "deflate": ("deflate", zlib.compress),
     "raw deflate": ("deflate", raw_deflate),
-    "both": ("deflate, gzip", lambda data: gzip.compress(zlib.compress(data))),
     "identity": ("identity", bytes),
+    "identity and gzip": ("identity, GZIP", gzip.compress),
     "br": ("br", brotli),
     "zstd": ("zstd", zstd),
 }
@@ -507,7 +532,7 @@ async def test_an_encoding_of_nothing_is_nothing(engine: PoolEngine, site: Site)
         assert (await ask(engine)).body == b""
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", ", ".join(["gzip"] * 9)])
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
 async def test_a_broken_encoding_is_an_error_of_the_server(
     engine: PoolEngine, site: Site, network: MemoryNetwork, coding: str
 ) -> None:
@@ -516,6 +541,21 @@ async def test_a_broken_encoding_is_an_error_of_the_server(
         await ask(engine)
     site.handler = hello
     assert (await ask(engine)).body == b"hello"
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "deflate,GZip", "gzip, unheard-of"])
+async def test_layers_of_encodings_are_refused(
+    engine: PoolEngine, site: Site, network: MemoryNetwork, coding: str
+) -> None:
+    async def layered(exchange: HttpExchange) -> None:
+        await exchange.start(200, [("content-encoding", coding)])
+        await trio.sleep_forever()
+
+    site.handler = layered
+    with pytest.raises(ProtocolError, match="content encoding has several layers"):
+        await ask(engine)
+    await trio.testing.wait_all_tasks_blocked()
+    assert network.connections == []
 
 
 BOMB = gzip.compress(bytes(1 << 24), 9)
@@ -542,16 +582,14 @@ def always(reply: Reply) -> Callable[[object], Reply]:
     return lambda call: reply
 
 
-async def test_a_whole_call_is_not_blown_up_by_a_bomb_nor_by_two() -> None:
-    twice = gzip.compress(BOMB, 9)
+async def test_a_whole_call_is_not_blown_up_by_a_bomb() -> None:
     async with ScriptedServer() as server:
         async with server.connect(max_message_size=1 << 20) as c:
-            for bomb, coding in ((BOMB, "gzip"), (twice, "gzip, gzip")):
-                for type in ("application/json", "text/event-stream"):
-                    headers = {"content-type": type, "content-encoding": coding}
-                    server.on["tools/call"] = always(Reply(200, headers, (bomb,)))
-                    with pytest.raises(MessageTooLarge):
-                        await c.call_tool("x")
+            for type in ("application/json", "text/event-stream"):
+                headers = {"content-type": type, "content-encoding": "gzip"}
+                server.on["tools/call"] = always(Reply(200, headers, (BOMB,)))
+                with pytest.raises(MessageTooLarge):
+                    await c.call_tool("x")
             server.on["tools/call"] = lambda call: call.text("done")
             assert (await c.call_tool("x")).content
 
@@ -564,18 +602,19 @@ class Secret(str):
 
 
 async def test_nothing_that_was_sent_outlives_the_engine(pool: Pool, site: Site) -> None:
-    secret = Secret("Bearer s3cret")
-    alive = weakref.ref(secret)
+    secret, url = Secret("Bearer s3cret"), Secret(URL + "?key=s3cret")
+    alive = [weakref.ref(secret), weakref.ref(url)]
     engine = PoolEngine(pool, None)
     headers = {"authorization": secret}
-    await ask(engine, headers=headers)
+    await ask(engine, url, headers=headers)
     assert site.requests[0].headers["authorization"] == "Bearer s3cret"
-    del secret, headers
+    assert site.requests[0].target == "/?key=s3cret"
+    del secret, headers, url
     gc.collect()
-    assert alive() is not None  # it is prepared for the next time
+    assert all(each() is not None for each in alive)  # they are prepared for the next time
     del engine
     gc.collect()
-    assert alive() is None
+    assert all(each() is None for each in alive)
 
 
 @pytest.mark.parametrize("value", ["s3cret\r\nevil: 1", "s3cret\n", " s3cret"])

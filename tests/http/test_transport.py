@@ -18,7 +18,7 @@ from tests.http.site import Site, memory_site
 from trio_mcp.errors import ConfigurationError, ConnectError, ConnectionLost, ProtocolError, TransportError
 from trio_mcp.http.pool import Pool
 from trio_mcp.http.setup import ssl_context
-from trio_mcp.http.transport import REPEATABLE, TrioTransport
+from trio_mcp.http.transport import REPEATABLE, TrioTransport, as_response
 from trio_mcp.testing import HttpExchange, MemoryNetwork
 
 URL = "http://server.test/path?q=1"
@@ -191,6 +191,26 @@ async def test_a_stream_that_is_left_half_way_ends_its_connection(
     await trio.testing.wait_all_tasks_blocked()
     assert left == [0, 1]
     assert network.connections == []
+
+
+async def test_what_is_to_be_decoded_comes_in_bounded_pieces_with_pauses() -> None:
+    class AtOnce:
+        status = 200
+        headers = ((b"content-encoding", b"gzip"),)
+
+        def __init__(self) -> None:
+            self.pieces = [b"a" * (1 << 15), b"b", b""]
+
+        async def receive(self) -> bytes:
+            return self.pieces.pop(0)
+
+    response = as_response(AtOnce(), httpx2.Request("GET", URL))  # type: ignore[arg-type]
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    pieces = aiter(response.stream)
+    assert await anext(pieces) == b"a" * (1 << 14)
+    with trio.testing.assert_checkpoints():
+        assert await anext(pieces) == b"a" * (1 << 14)
+    assert [piece async for piece in pieces] == [b"b"]
 
 
 async def test_one_that_is_left_unread_may_be_whole_already(client: httpx2.AsyncClient, site: Site) -> None:

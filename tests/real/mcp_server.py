@@ -13,9 +13,9 @@ import mcp_types as types
 import uvicorn
 from mcp.server import ServerRequestContext
 from mcp.server.mcpserver import Context, Elicit, ListRoots, MCPServer, Resolve, Sample
-from mcp.shared.exceptions import MCPDeprecationWarning
+from mcp.shared.exceptions import MCPDeprecationWarning, UrlElicitationRequiredError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TOUCHED = "memo://touched"
@@ -38,6 +38,7 @@ started: Counter[str] = Counter()
 cancelled: Counter[str] = Counter()
 listening: defaultdict[str, anyio.Event] = defaultdict(anyio.Event)
 subscribed: set[tuple[str, str]] = set()
+visited: set[str] = set()
 levels: dict[str, types.LoggingLevel] = {}
 
 
@@ -49,6 +50,10 @@ class Name(BaseModel):
 class Sum(BaseModel):
     total: int
     terms: list[int]
+
+
+class Term(BaseModel):
+    value: int
 
 
 def session_of(ctx: Context) -> str:
@@ -79,6 +84,13 @@ def headers(ctx: Context) -> dict[str, str]:
 
 
 @server.tool()
+def trace_context(ctx: Context) -> dict[str, str]:
+    """What of the request's `_meta` is trace context."""
+    meta = dict(ctx.request_context.meta or {})
+    return {key: str(value) for key, value in meta.items() if key in ("traceparent", "baggage")}
+
+
+@server.tool()
 async def forever(key: str) -> None:
     started[key] += 1
     try:
@@ -96,6 +108,21 @@ def started_calls(key: str) -> int:
 @server.tool()
 def cancelled_calls(key: str) -> int:
     return cancelled[key]
+
+
+@server.tool()
+def terms(total: int) -> list[Term]:
+    return [Term(value=1)] * total
+
+
+@server.tool()
+def route(
+    region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})],
+    level: Annotated[int, Field(json_schema_extra={"x-mcp-header": "Level"})],
+    ctx: Context,
+) -> dict[str, str]:
+    """The headers that it was routed by; this SDK refuses those that do not match the arguments."""
+    return {name: value for name, value in (ctx.headers or {}).items() if name.startswith("mcp-param-")}
 
 
 # Tools that send notifications
@@ -157,6 +184,25 @@ async def ask_url(ctx: Context) -> str | types.InputRequiredResult:
     answer = ctx.input_responses["consent"]
     assert isinstance(answer, types.ElicitResult)
     return answer.action
+
+
+@server.tool()
+async def after_visit(key: str) -> str:
+    """Done only for who has been to a URL."""
+    if key not in visited:
+        params = types.ElicitRequestURLParams(
+            message="go there", url=f"https://example.com/{key}", elicitation_id=key
+        )
+        raise UrlElicitationRequiredError([params])
+    return "done"
+
+
+@server.tool()
+async def visit(key: str, ctx: Context) -> None:
+    """What the user does at the URL."""
+    visited.add(key)
+    await listening[session_of(ctx)].wait()
+    await ctx.session.send_elicit_complete(key)
 
 
 @server.tool()

@@ -16,7 +16,7 @@ import pytest
 import trio
 from pydantic import FileUrl
 
-from trio_mcp import MCPError, RequestContext
+from trio_mcp import MCPError, RequestContext, TaskCancelled, URLElicitationRequired
 from trio_mcp.opening import HttpOptions
 
 from .children import Child, connected, start_on_free_port
@@ -65,6 +65,7 @@ class User:
     def __init__(self) -> None:
         self.forms: list[types.ElicitRequestFormParams] = []
         self.urls: list[types.ElicitRequestURLParams] = []
+        self.declined = ""
         self.progress: list[tuple[float, float | None]] = []
         self._tell, self._told = trio.open_memory_channel[types.ServerNotification](100)
 
@@ -80,7 +81,7 @@ class User:
     async def answer(self, context: RequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
         if isinstance(params, types.ElicitRequestURLParams):
             self.urls.append(params)
-            return types.ElicitResult(action="accept")
+            return types.ElicitResult(action="decline" if params.url == self.declined else "accept")
         self.forms.append(params)
         chosen: dict[str, str | int | float | bool | list[str] | None] = {"name": "Ada", "integer": 7}
         if "interpretation" in params.requested_schema["properties"]:
@@ -194,18 +195,18 @@ async def test_a_form_comes_with_its_schema_and_goes_back_with_its_defaults(ever
         assert f'"{default}"' in text
 
 
-async def test_a_url_that_is_required_first_is_an_mcp_error_that_names_it(everything: Child) -> None:
+async def test_a_url_that_is_required_first_is_an_error_that_names_it_if_it_is_declined(
+    everything: Child,
+) -> None:
     user = User()
+    user.declined = "https://modelcontextprotocol.io"
     arguments = {"url": "https://example.com/", "errorPath": True}
     async with connected(everything.url, **user.options()) as c:
-        with pytest.raises(MCPError, match="browser-based authorization") as caught:
+        with pytest.raises(URLElicitationRequired, match="browser-based authorization") as caught:
             await c.call_tool("trigger-url-elicitation", arguments)
-        assert caught.value.code == -32042
-        assert isinstance(caught.value.data, dict)
-        (required,) = caught.value.data["elicitations"]
-        assert required["url"] == "https://modelcontextprotocol.io"
+        assert [each.url for each in caught.value.elicitations] == [user.declined]
         assert "completed" in text_of(await c.call_tool("trigger-url-elicitation", arguments))
-    assert [each.url for each in user.urls] == ["https://example.com/"]
+    assert [each.url for each in user.urls] == [user.declined, "https://example.com/"]
 
 
 @OFFERED
@@ -232,18 +233,53 @@ async def test_a_long_operation_does_not_hold_up_others_and_can_be_left(everythi
         assert c.statistics().requests_cancelled == 1
 
 
-async def test_a_task_asks_for_clarification_and_ends_with_its_result(everything: Child) -> None:
+RESEARCH = "simulate-research-query"
+
+
+async def test_a_tool_that_must_be_a_task_is_called_like_any_other(everything: Child) -> None:
     user = User()
     async with connected(everything.url, **user.options()) as c:
-        arguments = {"topic": "python", "ambiguous": True}
-        params = {"name": "simulate-research-query", "arguments": arguments, "task": {"ttl": 60_000}}
-        task = (await c.request("tools/call", params, types.CreateTaskResult)).task
-        assert task.status == "working"
-        result = await c.request("tasks/result", {"taskId": task.task_id}, types.CallToolResult)
+        await c.list_tools()
+        result = await c.call_tool(RESEARCH, {"topic": "python", "ambiguous": True})
         assert "# Research Report: python (snake)" in text_of(result)
-        ended = await c.request("tasks/get", {"taskId": task.task_id}, types.GetTaskResult)
-        assert ended.status == "completed"
     assert len(user.forms) == 1
+
+
+async def test_a_task_tells_of_its_stages_and_is_found_again(everything: Child) -> None:
+    user = User()
+    async with connected(everything.url, **user.options()) as c:
+        await c.list_tools()
+        handle = await c.start_task(RESEARCH, {"topic": "python"}, ttl=60)
+        task_id = handle.task_id
+        assert task_id is not None
+        assert handle.status == "working"
+        seen = [update async for update in handle.updates()]
+        assert seen[-1].status == "completed"
+        assert {each.status_message for each in seen} >= {"Analyzing content...", "Generating report..."}
+        text = text_of(await handle.result())
+        assert task_id in {task.task_id for task in await c.list_tasks()}
+        del handle
+        assert text_of(await c.task(task_id).result()) == text
+    async with connected(everything.url) as c:
+        # This server keeps the tasks of each session apart.
+        with pytest.raises(MCPError) as caught:
+            await c.task(task_id).result()
+        assert caught.value.code == -32602
+
+
+async def test_leaving_a_task_cancels_it_at_the_server(everything: Child) -> None:
+    async with connected(everything.url) as c:
+        await c.list_tools()
+        handle = await c.start_task(RESEARCH, {"topic": "python"})
+        with trio.move_on_after(0.5):
+            await handle.result()
+        assert handle.task_id is not None
+        again = c.task(handle.task_id)
+        while await again.refresh() == "working":
+            await trio.sleep(0.05)
+        assert again.status == "cancelled"
+        with pytest.raises(TaskCancelled):
+            await again.result()
 
 
 @OFFERED

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 import trio
@@ -41,3 +41,26 @@ async def never(stream: trio.abc.ReceiveStream, seconds: float) -> None:
     with trio.move_on_after(seconds) as scope:
         await stream.receive_some()
     assert scope.cancelled_caught
+
+
+class _Steps(trio.abc.Instrument):
+    def __init__(self, left: int, scope: trio.CancelScope) -> None:
+        self._left = left
+        self._scope = scope
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            self._scope.cancel(reason="that are too many steps")
+
+
+@contextmanager
+def bounded(seconds: float = 1000, steps: int = 10_000) -> Generator[None]:
+    """What would wait for ever, or turn in circles while the mock clock stands, fails."""
+    with trio.fail_after(seconds) as scope:
+        instrument = _Steps(steps, scope)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            yield
+        finally:
+            trio.lowlevel.remove_instrument(instrument)

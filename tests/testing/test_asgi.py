@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_mcp.network import dial
 from trio_mcp.testing.asgi import AsgiApp, AsgiServer, Message, _scope_of, serve_asgi
@@ -120,8 +120,8 @@ async def test_an_application_is_told_all_about_its_request() -> None:
             "query_string": b"c=%20d",
             "root_path": "",
             "headers": [(b"host", b"127.0.0.1:80"), (b"content-length", b"4"), (b"x-a", b"1")],
-            "client": None,
-            "server": None,
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
             "state": {},
         },
         {"type": "http.request", "body": b"body", "more_body": False},
@@ -280,6 +280,7 @@ class _Tcp:
 async def test_a_connection_that_is_gone_has_no_address() -> None:
     with trio.socket.socket() as sock:
         assert _scope_of(trio.SocketStream(sock))["client"] is None
+    assert _scope_of(memory_stream_pair()[0])["client"] is None
 
 
 # Failures
@@ -425,6 +426,16 @@ async def test_an_application_may_fail_to_start_and_stay(autojump_clock: MockClo
     with pytest.raises(RuntimeError, match=r"^the application did not start: $"):
         async with serving(app):
             pytest.fail("the block was entered")
+
+
+async def test_starting_is_bounded(autojump_clock: MockClock) -> None:
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        await trio.sleep_forever()
+
+    with trio.fail_after(100), pytest.raises(RuntimeError, match="did not start within 5 s"):
+        async with serving(app, startup_timeout=5):
+            pytest.fail("the block was entered")
+    assert trio.current_time() == 5
 
 
 async def test_starting_can_be_cancelled(autojump_clock: MockClock) -> None:

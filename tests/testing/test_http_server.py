@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_mcp.network import close_at_once
+from trio_mcp.supervision import open_flat_nursery
 from trio_mcp.testing.http_requests import MAX_HEAD, HttpRequest
 from trio_mcp.testing.http_server import HttpExchange, HttpHandler, serve_http
 
@@ -570,6 +571,16 @@ async def too_late(exchange: HttpExchange) -> None:
     await exchange.send(b"x")
 
 
+async def too_late_beside(exchange: HttpExchange) -> None:
+    await exchange.start(200)
+    async with open_flat_nursery() as nursery:
+        nursery.start_soon(exchange.finish)
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()
+        await exchange.send(b"x")  # the end is being written, or has been
+    raise AssertionError("it was sent behind the end")
+
+
 @pytest.mark.parametrize(
     ("handler", "message"),
     [
@@ -577,6 +588,7 @@ async def too_late(exchange: HttpExchange) -> None:
         (twice, "has been started already"),
         (too_early, "has not been started"),
         (too_late, "has been finished"),
+        (too_late_beside, "has been finished"),
         (in_pieces(200, [("content-length", "2")], b"a", b"bcd"), "2 bytes longer than its content-length"),
         (in_pieces(200, [("content-length", "2")], b"a"), "1 bytes shorter than its content-length"),
         (whole(200, [("content-length", "2")], b"a"), "1 bytes shorter than its content-length"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from typing import Any
 
 import pytest
 import trio
@@ -11,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_mcp.testing.memory_network import MemoryNetwork
 from trio_mcp.testing.memory_stream import Side
 
-from .memory_hosts import HOST, never, pair, served
+from .memory_hosts import HOST, bounded, never, pair, served
 
 # Settings
 
@@ -84,15 +86,48 @@ async def test_the_narrowest_links_settings_are_used() -> None:
     assert network.link("other.test", 80).latency == 1
 
 
+async def test_a_link_that_was_only_looked_at_follows_the_wider_ones() -> None:
+    network = MemoryNetwork()
+    narrow, host = network.link(HOST, 80), network.link(HOST)
+    network.set_link(latency=10, jitter=1)
+    assert (narrow.latency, narrow.jitter, host.latency) == (10, 1, 10)
+    host.latency = 2
+    assert (narrow.latency, narrow.jitter) == (2, 1)
+    narrow.latency = 3
+    host.latency = 4
+    assert narrow.latency == 3
+
+
+async def test_a_window_that_opens_lets_a_waiting_sender_go_on() -> None:
+    network = MemoryNetwork()
+    client, server = await pair(network)
+    network.link().window = 1
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.send_all, b"0123456789")
+        await wait_all_tasks_blocked()
+        network.link(HOST).window = 1000
+        await wait_all_tasks_blocked()
+        assert await server.receive_some() == b"0123456789"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("latency", -1, "latency must be 0 or more, not -1"),
-        ("bandwidth", 0, "bandwidth must be more than 0, not 0"),
-        ("refuse_rate", 2, "refuse_rate must be 0 to 1, not 2"),
+        ("latency", -1, "latency must be seconds, 0 or more, not -1"),
+        ("bandwidth", 0, "bandwidth must be bytes per second, more than 0, or None, not 0"),
+        ("refuse_rate", 2, "refuse_rate must be a chance, 0 to 1, not 2"),
+        ("reset_rate", -0.5, "reset_rate must be a chance"),
+        ("latency", "1s", "latency must be seconds, 0 or more, not '1s'"),
+        ("latency", None, "latency must be seconds"),
+        ("latency", math.nan, "latency must be seconds"),
+        ("jitter", math.inf, "jitter must be seconds"),
+        ("jitter", True, "jitter must be seconds"),
+        ("bandwidth", "fast", "bandwidth must be bytes per second"),
+        ("window", 1.5, "window must be an int of bytes, more than 0, not 1.5"),
+        ("window", 0, "window must be an int"),
     ],
 )
-async def test_a_setting_that_makes_no_sense_is_refused(name: str, value: int, message: str) -> None:
+async def test_a_setting_that_makes_no_sense_is_refused(name: str, value: object, message: str) -> None:
     link = MemoryNetwork().link()
     with pytest.raises(ValueError, match=message):
         setattr(link, name, value)
@@ -160,7 +195,8 @@ async def test_a_partition_holds_everything_up_until_it_is_healed(autojump_clock
     network.link(HOST, 80).drop()
     await client.send_all(b", sent meanwhile")
     await client.aclose()
-    assert await server.receive_some() == b"here"
+    with bounded(10):
+        assert await server.receive_some() == b"here"
     await server.send_all(b"answer")
     await never(server, 100)
     await other.send_all(b"elsewhere")
@@ -182,14 +218,65 @@ async def test_a_receiver_that_waits_notices_a_partition_and_its_end(autojump_cl
 
     async def outage() -> None:
         await trio.sleep(1)
-        network.link().drop()
-        await trio.sleep(10)
-        network.link().heal()
+        await partition(network, 10)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(outage)
-        assert await server.receive_some() == b"x"
+    with bounded():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outage)
+            assert await server.receive_some() == b"x"
     assert trio.current_time() == 12
+
+
+async def partition(network: MemoryNetwork, seconds: float) -> None:
+    network.link().drop()
+    await trio.sleep(seconds)
+    network.link().heal()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "arrival"),
+    [
+        pytest.param(True, 1, 11.5, id="closed before it"),
+        pytest.param(False, 0, 12, id="closed after it, behind what was in flight"),
+    ],
+)
+async def test_a_closing_that_a_partition_holds_up_fails_the_sender_when_it_arrives(
+    autojump_clock: MockClock, before: bool, after: float, arrival: float
+) -> None:
+    network = MemoryNetwork()
+    client, server = await pair(network)
+    network.set_link(latency=1, window=10)
+
+    async def send() -> None:
+        with pytest.raises(trio.BrokenResourceError):
+            await client.send_all(bytes(100))
+        assert trio.current_time() == pytest.approx(arrival)
+
+    with bounded():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            if before:
+                await trio.sleep(0.5)
+                await server.aclose()
+            else:
+                await trio.sleep(1)
+                await server.send_all(b"x")
+            await partition(network, 10)
+            network.set_link(latency=after)
+            await server.aclose()
+
+
+async def test_a_busy_line_is_as_busy_after_a_partition(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    client, server = await pair(network)
+    network.set_link(bandwidth=10)
+    await client.send_all(bytes(20))  # takes 2 s
+    await partition(network, 10)
+    await client.send_all(bytes(10))  # one more
+    assert len(await server.receive_some()) == 20
+    assert trio.current_time() == pytest.approx(12)
+    assert len(await server.receive_some()) == 10
+    assert trio.current_time() == pytest.approx(13)
 
 
 async def test_a_partition_without_latency_lets_nothing_through_either(autojump_clock: MockClock) -> None:
@@ -310,6 +397,18 @@ async def test_a_live_connection_is_cut_after_so_many_more_bytes() -> None:
     assert await server.receive_some() == b""
 
 
+@pytest.mark.parametrize("size", [-3, 1.5, "4"])
+async def test_a_cut_that_cannot_be_is_refused_at_once(size: Any) -> None:
+    network = MemoryNetwork()
+    client, _ = await pair(network)
+    for where in (network.link(HOST), client.connection):
+        for cut in (where.reset_after, where.close_after):
+            with pytest.raises(ValueError, match="size must be an int of bytes, 0 or more"):
+                cut(size, to="client")
+            with pytest.raises(ValueError, match="""to must be "client" or "server", not 'cilent'"""):
+                cut(1, to="cilent")  # type: ignore[arg-type]
+
+
 async def test_faults_are_drawn_from_the_generator(autojump_clock: MockClock) -> None:
     async def faults(seed: int) -> str:
         network = MemoryNetwork(random.Random(seed))
@@ -337,3 +436,5 @@ def test_a_setting_that_there_is_not_is_an_error() -> None:
     link = MemoryNetwork().link("server.test")
     with pytest.raises(AttributeError, match="latenci"):
         link.latenci = 5
+    with pytest.raises(AttributeError, match="a link has no setting 'latenci'"):
+        link.latenci  # type: ignore[attr-defined]  # noqa: B018

@@ -19,7 +19,7 @@ from trio_mcp.network import is_readable
 from trio_mcp.testing.memory_network import MemoryNetwork
 from trio_mcp.testing.memory_stream import Connection, MemoryStream
 
-from .memory_hosts import pair
+from .memory_hosts import bounded, pair
 
 Maker: TypeAlias = Callable[[], Awaitable[tuple[MemoryStream, MemoryStream]]]
 
@@ -50,8 +50,9 @@ def clogged(make: Maker) -> Maker:
 
 @pytest.mark.parametrize("make", [fast_pair, slow_pair])
 async def test_a_pair_passes_trios_own_checks_of_streams(autojump_clock: MockClock, make: Maker) -> None:
-    await check_two_way_stream(make, None)
-    await check_half_closeable_stream(make, clogged(make))
+    with bounded(steps=1_000_000):
+        await check_two_way_stream(make, None)
+        await check_half_closeable_stream(make, clogged(make))
 
 
 async def test_without_latency_data_is_there_at_once(autojump_clock: MockClock) -> None:
@@ -178,11 +179,12 @@ async def test_closing_wakes_the_own_tasks(autojump_clock: MockClock) -> None:
         with pytest.raises(trio.ClosedResourceError):
             await client.send_all(bytes(100_000))
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(receive)
-        nursery.start_soon(send)
-        await wait_all_tasks_blocked()
-        await client.aclose()
+    with bounded():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            nursery.start_soon(send)
+            await wait_all_tasks_blocked()
+            await client.aclose()
 
 
 async def test_two_tasks_cannot_do_the_same() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import trio
+import trustme
 
 import trio_mcp
 from trio_mcp.testing import CUT, Call, ScriptedServer, Simulation, explore
@@ -43,21 +46,39 @@ async def turmoil(simulation: Simulation) -> None:
             server.listen()
             server.on["tools/call"] = tool
             server.link.latency, server.link.jitter = 0.01, 0.05
-            async with server.connect(rng=simulation.rng) as c, trio.open_nursery() as nursery:
+            async with server.connect() as c, trio.open_nursery() as nursery:
                 for m in range(4):
                     nursery.start_soon(use, c, f"tool {m}")
                 await trio.sleep(0.7)
                 await server.restart(downtime=0.1)
 
 
-def fingerprint(seed: int) -> str:
+def fingerprint(seed: int, main: Callable[[Simulation], Awaitable[object]] = turmoil) -> str:
     simulation = Simulation(seed)
-    simulation.run(turmoil)
+    simulation.run(main)
     return simulation.trace.fingerprint()
 
 
 def test_a_thousand_runs_of_one_seed_have_one_trace() -> None:
     assert len({fingerprint(7) for _ in range(RUNS)}) == 1
+
+
+def test_so_have_runs_over_tls_with_an_rsa_key() -> None:
+    # A signature by another kind of key differs in its length from one time to the next.
+    authority = trustme.CA(key_type=trustme.KeyType.RSA)
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("server.test", key_type=trustme.KeyType.RSA).configure_cert(theirs)
+    ours = ssl.create_default_context()
+    authority.configure_trust(ours)
+
+    async def main(simulation: Simulation) -> None:
+        url = "https://server.test/mcp"
+        async with ScriptedServer(url=url, network=simulation.network, tls=theirs) as server:
+            server.on["tools/call"] = lambda call: call.text("x")
+            async with server.connect(verify=ours) as c:
+                await c.call_tool("x")
+
+    assert len({fingerprint(7, main) for _ in range(15)}) == 1
 
 
 def test_so_have_runs_in_other_processes() -> None:

@@ -12,6 +12,7 @@ import trio.testing
 import trio_mcp
 from tests.conftest import Serve
 from trio_mcp.testing import Call, Reply, ScriptedServer
+from trio_mcp.testing.messages import event
 
 DONE = {"content": [{"type": "text", "text": "done"}]}
 
@@ -48,6 +49,36 @@ async def test_what_is_no_piece_of_a_stream_is_told() -> None:
             server.on["tools/call"] = lambda call: call.sse(30, call.text("x"))  # type: ignore[arg-type]
             async with server.connect() as c:
                 await c.call_tool("x")
+
+
+async def test_what_is_no_message_is_told_and_may_go_out_as_an_event(serve: Serve) -> None:
+    async def tool(call: Call) -> Reply:
+        with pytest.raises(
+            TypeError, match=r"no JSON-RPC message: for a result, call.response\(result\) is meant"
+        ):
+            await call.send(DONE)
+        with pytest.raises(TypeError, match="no JSON-RPC message"):
+            call.sse(DONE)
+        return call.sse(event(DONE))
+
+    server = serve()
+    server.on["tools/call"] = tool
+    async with server.connect() as c:
+        with pytest.raises(trio_mcp.ProtocolError):
+            await c.call_tool("x")
+
+
+@pytest.mark.parametrize("body", [b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', b"5", b"{"])
+@pytest.mark.parametrize("version", ["2025-03-26", "2026-07-28"])
+async def test_what_is_not_one_message_is_refused(serve: Serve, version: str, body: bytes) -> None:
+    server = serve(version)
+    async with await server.network.open_stream("server.test", 80) as stream:
+        head = b"POST /mcp HTTP/1.1\r\nhost: server.test\r\ncontent-length: %d\r\n\r\n" % len(body)
+        await stream.send_all(head + body)
+        answer = await stream.receive_some()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"the body is not one JSON-RPC message" in answer
+    assert server.seen == []
 
 
 async def test_a_stream_that_has_begun_cannot_be_answered_by_another_status() -> None:

@@ -12,10 +12,11 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from pydantic import FileUrl
 
 import trio_mcp
 from tests.conftest import Serve
-from trio_mcp.testing import CUT, HANG, RESET, Call, MemoryNetwork, Reply, ScriptedServer
+from trio_mcp.testing import CUT, HANG, RESET, Call, MemoryNetwork, MemoryStream, Reply, ScriptedServer
 from trio_mcp.testing.messages import Json, error, event, notification, progress, request, response
 
 MODERN = "2026-07-28"
@@ -392,6 +393,79 @@ async def test_a_script_sees_answers_too(serve: Serve) -> None:
     assert answers[2].params == {}
 
 
+async def test_two_clients_have_sessions_of_their_own_and_both_are_notified(serve: Serve) -> None:
+    told: list[str] = []
+
+    def listener(name: str) -> Any:
+        async def handle(message: Any) -> None:
+            told.append(name)
+
+        return handle
+
+    async def ask_which() -> Json:
+        return await server.ask("roots/list")
+
+    server = serve(LEGACY)
+    server.listen()
+    roots = [types.Root(uri=FileUrl("file:///b"))]
+    async with server.connect(roots=[], message_handler=listener("a")):
+        async with server.connect(roots=roots, message_handler=listener("b")):
+            await server.notify(CHANGED)
+            await trio.testing.wait_all_tasks_blocked()
+            assert sorted(told) == ["a", "b"]
+            assert server.session_id == "session-2"
+            (root,) = (await ask_which())["result"]["roots"]
+            assert root["uri"] == "file:///b"
+        assert server.all("DELETE")[0].headers["mcp-session-id"] == "session-2"
+        told.clear()
+        await server.notify(CHANGED)
+        await trio.testing.wait_all_tasks_blocked()
+        assert told == ["a"]
+
+
+async def test_of_two_streams_of_one_session_the_latest_is_used(serve: Serve) -> None:
+    server = serve(LEGACY)
+    server.listen()
+
+    async def open_stream() -> MemoryStream:
+        stream = await server.network.open_stream("server.test", 80)
+        await stream.send_all(b"GET /mcp HTTP/1.1\r\nhost: server.test\r\nmcp-session-id: s\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        await stream.receive_some()
+        return stream
+
+    async with await open_stream() as old, await open_stream() as new:
+        await server.notify(CHANGED)
+        assert CHANGED.encode() in await new.receive_some()
+        assert not old.is_readable()
+
+
+async def test_tasks_may_send_side_by_side(serve: Serve) -> None:
+    handled: list[str] = []
+    reports = Reports()
+
+    async def handle(message: Any) -> None:
+        handled.append(message.method)
+
+    async def tool(call: Call) -> Reply:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(call.send, call.progress(1))
+        return call.text("done")
+
+    server = serve(LEGACY)
+    server.listen()
+    server.on["tools/call"] = tool
+    async with server.connect(roots=[], message_handler=handle) as c:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(server.notify, CHANGED)
+                nursery.start_soon(server.ask, "ping")
+        assert text_of(await c.call_tool("x", progress_callback=reports)) == "done"
+        assert [report[1] for report in reports.seen] == [1, 1, 1]
+    assert handled.count(CHANGED) == 3
+
+
 # Restarts
 
 
@@ -525,6 +599,12 @@ async def test_servers_may_share_a_network(serve: Serve) -> None:
         ScriptedServer(network=network, url="http://one.test/other")
 
 
+@pytest.mark.parametrize(("url", "tls"), [("https://x/mcp", False), ("http://x/mcp", True), ("x/mcp", False)])
+async def test_tls_and_the_scheme_go_together(url: str, tls: bool) -> None:
+    with pytest.raises(ValueError, match="or with https:// if there is tls: not"):
+        ScriptedServer(url=url, tls=contexts()[0] if tls else None)
+
+
 async def test_a_host_is_needed() -> None:
     async with ScriptedServer(url="http:///mcp") as server:
         with pytest.raises(trio_mcp.ConfigurationError, match="no host"):
@@ -539,22 +619,29 @@ async def test_the_way_to_it_can_be_slow(serve: Serve, autojump_clock: trio.test
     assert server.seen[0].time == pytest.approx(4.5)
 
 
-async def test_connecting_is_the_same_in_each_run_unless_chance_is_wanted(
-    autojump_clock: trio.testing.MockClock,
+@pytest.mark.parametrize("opened", ["by the server", "by its URL"])
+async def test_when_a_connector_comes_back_follows_the_networks_generator(
+    autojump_clock: trio.testing.MockClock, opened: str
 ) -> None:
-    async def times(**options: Any) -> list[float]:
-        async with ScriptedServer(LEGACY) as server:
+    async def times(network: MemoryNetwork | None = None, **options: Any) -> list[float]:
+        async with ScriptedServer(LEGACY, network=network) as server:
             server.on["GET"] = lambda call: call.reply(status=503)
             began = trio.current_time()
-            async with server.connect(**options):
+            opener = (
+                server.connect(**options)
+                if opened == "by the server"
+                else trio_mcp.open_connector(server.url, network=server.network, **options)
+            )
+            async with opener:
                 await trio.sleep(100)
             return [round(call.time - began, 6) for call in server.all("GET")]
 
     first = await times()
     assert len(first) == 7
     assert await times() == first
-    assert await times(rng=random.Random(0)) == first
-    assert await times(rng=random.Random(1)) != first
+    assert await times(MemoryNetwork(random.Random(0))) == first
+    assert await times(MemoryNetwork(random.Random(1))) != first
+    assert await times(rng=random.Random(1)) == await times(MemoryNetwork(random.Random(1)))
 
 
 async def test_it_can_be_reached_by_any_network_of_its_kind(serve: Serve) -> None:

@@ -208,6 +208,27 @@ def test_a_failure_comes_out_as_it_is_with_the_seed_and_what_happened_last() -> 
     assert "about to fail" in error.__notes__[1]
 
 
+def test_wrong_use_is_told_without_a_seed_to_replay() -> None:
+    def not_async(simulation: Simulation) -> int:
+        return 5
+
+    async def no_argument() -> None:
+        pass
+
+    with pytest.raises(TypeError, match="main must be an async function, and gave 5") as caught:
+        Simulation(1).run(not_async)  # type: ignore[arg-type]
+    assert not hasattr(caught.value, "__notes__")
+    with pytest.raises(TypeError, match="takes 0 positional arguments") as caught:
+        Simulation(1).run(no_argument)  # type: ignore[arg-type]
+    assert not hasattr(caught.value, "__notes__")
+
+
+async def test_a_run_within_a_run_is_told_without_a_seed_to_replay() -> None:
+    with pytest.raises(RuntimeError, match="from inside") as caught:
+        Simulation(1).run(racy)
+    assert not hasattr(caught.value, "__notes__")
+
+
 def test_a_deadlock_is_a_failure_and_takes_no_time() -> None:
     async def main(simulation: Simulation) -> None:
         await trio.sleep_forever()
@@ -291,6 +312,11 @@ def test_all_seeds_pass_if_nothing_is_wrong() -> None:
     explore(main, range(3))
     explore(main)
     assert seen == [0, 1, 2, *range(100)]
+
+
+def test_exploring_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no seeds to explore"):
+        explore(racy, [])
 
 
 def test_exploring_does_not_record() -> None:

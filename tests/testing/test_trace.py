@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import gc
+import weakref
 
 import trio
 from trio.testing import MockClock
@@ -72,6 +74,18 @@ def test_tasks_are_told_apart_by_number_and_never_by_address() -> None:
         f"{__name__}.work#1",
         "by name#1",
     }
+
+
+def test_it_keeps_no_task_that_has_exited() -> None:
+    references = []
+    trace = Trace()
+
+    async def main() -> None:
+        references.append(weakref.ref(trio.lowlevel.current_task()))
+
+    trio.run(main, instruments=[trace])
+    gc.collect()
+    assert [reference() for reference in references] == [None]
 
 
 def test_what_is_noted_outside_a_task_belongs_to_none() -> None:

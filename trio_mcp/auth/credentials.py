@@ -70,7 +70,6 @@ class _ForeignAuth(httpx2.Auth):
                     ours = httpx2.Request(
                         asked.method, str(asked.url), headers=asked.headers.raw, content=await asked.aread()
                     )
-                    ours.extensions = dict(request.extensions)
                 response = yield ours
                 content = await response.aread() if self.requires_response_body else b""
                 answered = foreign.Response(

@@ -16,7 +16,7 @@ from ..protocol.wire import JSONObject
 from ..server_requests import ServerRequests
 from ..supervision import open_flat_nursery
 
-__all__ = ["InputRounds"]
+__all__ = ["InputRounds", "answer_question", "questions_of"]
 
 METHODS: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 """The requests that a server may answer with questions."""
@@ -62,7 +62,7 @@ class InputRounds:
         rounds = 0
         while result.get("resultType") == "input_required":
             answers: dict[str, Any] = {}
-            if questions := _questions(result):
+            if questions := questions_of(result):
                 rounds += 1
                 if rounds > _MAX_ROUNDS:
                     raise ProtocolError(
@@ -83,17 +83,7 @@ class InputRounds:
 
         async def answer(key: str, question: Any) -> None:
             in_callback.set(True)
-            method, params = question.get("method"), question.get("params")
-            context = RequestContext(
-                session=self._caller, request_id=key, meta=params.get("_meta") if params else None
-            )
-            try:
-                answers[key] = await self._requests.answer(method, params, context)
-            except MCPError as exc:
-                # There is no error to send in this pattern: the call ends here.
-                raise InputRefused(
-                    f"the server needs an answer to {method}, which was refused: {exc.message}"
-                ) from exc
+            answers[key] = await answer_question(self._requests, self._caller, key, question)
 
         async with open_flat_nursery() as nursery:
             for key, question in questions.items():
@@ -101,7 +91,33 @@ class InputRounds:
         return answers
 
 
-def _questions(result: JSONObject) -> dict[str, Any]:
+async def answer_question(
+    requests: ServerRequests, caller: Caller, key: str, question: JSONObject, task_id: str | None = None
+) -> JSONObject:
+    """The answer to one question of a server, perhaps in the course of a task.
+
+    Raises:
+        InputRefused: there is none.
+        Exception: what the callback raised.
+    """
+    method, params = question["method"], question.get("params")
+    meta = params.get("_meta") if params else None
+    context = RequestContext(session=caller, request_id=key, meta=meta, related_task=task_id)
+    try:
+        return await requests.answer(method, params, context)
+    except MCPError as exc:
+        # There is no error to send in this pattern: the call ends here.
+        raise InputRefused(
+            f"the server needs an answer to {method}, which was refused: {exc.message}"
+        ) from exc
+
+
+def questions_of(result: JSONObject) -> dict[str, Any]:
+    """The questions of a result that is `input_required`, by their keys.
+
+    Raises:
+        ProtocolError: they are malformed, or there are none where there must be.
+    """
     questions = result.get("inputRequests")
     if questions is None and isinstance(result.get("requestState"), str):
         return {}

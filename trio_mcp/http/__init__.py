@@ -7,6 +7,8 @@ A request falls through these rooms, and its response comes back the same way:
     setup.py                 which engine
     pool_engine.py           the engine of our own
     client_engine.py         the engine on an httpx2 client, or behind it an httpx one
+    auth_flow.py             an auth flow of the user's, with bounds
+    tidy_stream.py           an httpx2 client's stream, which can be let go of
     transport.py             the pool behind httpx2's interface
     pool.py                  connections, by origin
     exchange.py              one request and its response on one connection

@@ -8,6 +8,7 @@ async with await client.send("POST", url, headers, body, silence=300) as respons
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -83,7 +84,7 @@ class HttpClient:
         )
         for _ in range(_MAX_REDIRECTS + 1):
             reply, sent = await self._engine.send(request)
-            response = HttpResponse(reply, sent, self._max_size, self._linger)
+            response = HttpResponse(reply, sent, self._max_size, self._linger, request.url)
             location = response.headers.get("location") if response.status in _REDIRECTS else None
             if location is None:
                 return response
@@ -116,6 +117,8 @@ class HttpClient:
             self._drains -= 1
 
     def _redirected(self, response: HttpResponse, url: httpx2.URL, location: str) -> httpx2.URL:
+        with suppress(UnicodeError):  # headers are read as Latin-1, and most of what is not ASCII is UTF-8
+            location = location.encode("latin-1").decode("utf-8")
         try:
             target = url.join(location)
             if has_lawful_port(target):

@@ -7,20 +7,24 @@ with one library. Neither is closed here.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import warnings
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import trio
 
 from ..deadlines import deadline
-from ..errors import UsageError
+from ..errors import ProtocolError, UsageError
+from .auth_flow import BoundedFlow
 from .engine import HttpRequest, Reply
 from .exchange import no_answer, silent
-from .failures import translate_errors
+from .failures import check_coding, translate_errors
+from .tidy_stream import TidyStream
 from .transport import REPEATABLE
 
 if TYPE_CHECKING:
@@ -28,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientAsTransport", "ClientEngine", "ClientReply", "check_open", "cookie_jar"]
 
-_MAX_STEPS: Final = 10_000
+# The extension of a response that says which headers were sent, where the request does not know.
+_SENT: Final = "trio_mcp.sent_headers"
 # Each library's client adds these itself.
 _CLIENTS_OWN: Final = frozenset(
     {b"host", b"connection", b"accept-encoding", b"user-agent", b"content-length"}
@@ -41,35 +46,60 @@ class ClientEngine:
     Args:
         client: it is the caller's to close.
         auth: the auth flow of every request; None leaves the client's own.
+        max_size: bytes that a body may have which is read in an auth flow.
+        own_pool: whether our own pool is the client's transport, and watches the silence byte by byte. What
+            any other transport does is not known: there it is watched here, until the headers have come.
     """
 
-    def __init__(self, client: httpx2.AsyncClient, auth: httpx2.Auth | None) -> None:
+    def __init__(
+        self, client: httpx2.AsyncClient, auth: httpx2.Auth | None, max_size: int, *, own_pool: bool = False
+    ) -> None:
         self._client = client
-        self._authorizing = auth is not None
-        self._auth = httpx2.USE_CLIENT_DEFAULT if auth is None else auth
+        self._auth = auth
+        self._max_size = max_size
+        self._own_pool = own_pool
 
     async def send(self, request: HttpRequest) -> tuple[Reply, Mapping[str, str]]:
         """Send `request`; see `Engine.send`."""
         check_open(self._client)
         await trio.lowlevel.checkpoint()  # there are transports without one
+        silence = request.silence
+        timeouts = httpx2.Timeout(request.timeout, read=silence if self._own_pool else None)
         with (
-            deadline(request.silence, lambda: no_answer(request.silence, request.timeout)),
-            translate_errors(request.timeout, authorizing=self._authorizing),
+            deadline(
+                inf if self._own_pool else silence, lambda: no_answer(silence, request.timeout)
+            ) as scope,
+            translate_errors(request.timeout, authorizing=self._auth is not None),
         ):
             theirs = self._client.build_request(
                 request.method,
                 request.url,
                 headers=request.headers,
                 content=request.body,
-                # How long to wait for an answer is not the client's to say: see `silence`. And queueing is
-                # ours: it must not kill anybody, whatever pool the client has.
-                timeout=httpx2.Timeout(request.timeout, read=None, pool=None),
+                timeout=timeouts,
                 extensions={REPEATABLE: request.repeatable},
             )
-            response = await self._client.send(theirs, stream=True, auth=self._auth, follow_redirects=False)
+            auth: Any = self._client.auth if self._auth is None else self._auth
+            if auth is None:
+                auth = httpx2.USE_CLIENT_DEFAULT
+            else:
+                watching = None if self._own_pool else scope
+                auth = BoundedFlow(auth, timeouts, silence, self._max_size, watching)
+            try:
+                response = await self._client.send(theirs, stream=True, auth=auth, follow_redirects=False)
+            except httpx2.HTTPStatusError as exc:  # the user's hooks may raise_for_status()
+                if exc.response.request.url != theirs.url:
+                    raise
+                response = exc.response  # its body is there if a hook has read it
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _TidyStream(response.stream)
-        return ClientReply(response, request.silence), response.request.headers
+        response.stream = TidyStream(response.stream)
+        reply = ClientReply(response, silence)
+        try:
+            check_coding(response.headers.get("content-encoding"))
+        except ProtocolError:
+            await reply.close()  # noqa: ASYNC120 - shielded, and never waits
+            raise
+        return reply, response.extensions.get(_SENT, response.request.headers)
 
 
 class ClientReply:
@@ -90,6 +120,7 @@ class ClientReply:
 
     async def receive(self) -> bytes:
         """The next piece of the body, decoded; b"" at its end. See `Reply.receive`."""
+        await trio.lowlevel.checkpoint()  # a few bytes may be many pieces
         with deadline(self._silence, partial(silent, self._silence)), translate_errors(self._silence):
             async for chunk in self._chunks:
                 if chunk:
@@ -108,43 +139,6 @@ class ClientReply:
             await self._response.aclose()
 
 
-class _TidyStream(httpx2.AsyncByteStream):
-    """A response's stream that can be closed half-way.
-
-    The streams of httpx2's own transport are generators in generators: closing the outer one leaves the inner
-    ones suspended, and the connection with them, to the garbage collector. A cancelled scope around their
-    next step ends them all.
-    """
-
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
-        self._pieces = stream.__aiter__()
-        self._ended = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await anext(self._pieces)
-        except BaseException:
-            self._ended = True
-            raise
-
-    async def aclose(self) -> None:
-        with trio.CancelScope(shield=True) as scope, suppress(Exception):
-            scope.cancel(reason="the exchange was left half-way")
-            steps = 0  # not without end: there are streams that never checkpoint
-            while not self._ended and steps < _MAX_STEPS:
-                steps += 1
-                await anext(self)
-            if isinstance(self._pieces, AsyncGenerator):  # pragma: no branch - others have nothing to close
-                await self._pieces.aclose()
-        with trio.CancelScope(shield=True) as scope, suppress(Exception):
-            scope.cancel(reason="the exchange was left half-way")
-            await self._stream.aclose()
-
-
 def check_open(client: httpx2.AsyncClient | httpx.AsyncClient) -> None:
     """Make sure that a user's client can send.
 
@@ -157,7 +151,16 @@ def check_open(client: httpx2.AsyncClient | httpx.AsyncClient) -> None:
 
 def cookie_jar() -> CookieJar:
     """A jar for an httpx2 client of ours: without cookies that httpx2 could not send back."""
-    return CookieJar(_AsciiCookies())
+    return _QuietJar(_AsciiCookies())
+
+
+class _QuietJar(CookieJar):
+    """It warns of none: a cookie that cannot be read is the server's mistake, and not the program's."""
+
+    def make_cookies(self, response: Any, request: Any) -> Sequence[Cookie]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return super().make_cookies(response, request)
 
 
 class _AsciiCookies(DefaultCookiePolicy):
@@ -188,9 +191,20 @@ class ClientAsTransport(httpx2.AsyncBaseTransport):
             response = await self._client.send(theirs, stream=True, follow_redirects=False)
         except self._httpx.RequestError as exc:
             raise _counterpart(exc, request) from exc
-        return httpx2.Response(
-            response.status_code, headers=response.headers.raw, stream=_ForeignStream(response, request)
-        )
+        except self._httpx.HTTPStatusError as exc:  # the user's hooks may raise_for_status()
+            if exc.response.request.url != theirs.url:
+                raise
+            response = exc.response
+        headers = response.headers.raw
+        stream: httpx2.AsyncByteStream
+        if response.is_closed:  # a hook has read it, and decoded it, or has raised
+            headers = [(name, value) for name, value in headers if name.lower() != b"content-encoding"]
+            stream = httpx2.ByteStream(_read_by_now(response))
+        else:
+            stream = _ForeignStream(response, request)
+        # Its headers are more than ours: the client's own authorization, for one.
+        sent = {_SENT: response.request.headers}
+        return httpx2.Response(response.status_code, headers=headers, stream=stream, extensions=sent)
 
 
 class _ForeignStream(httpx2.AsyncByteStream):
@@ -210,7 +224,17 @@ class _ForeignStream(httpx2.AsyncByteStream):
         await self._response.aclose()
 
 
+def _read_by_now(response: httpx.Response) -> bytes:
+    """The body of a closed response, as far as somebody has read it."""
+    try:
+        return response.content
+    except sys.modules["httpx"].ResponseNotRead:
+        return b""
+
+
 def _counterpart(exc: httpx.RequestError | httpx.StreamError, request: httpx2.Request) -> httpx2.RequestError:
     """The httpx2 exception of the same name: the two libraries share their tree."""
-    kind: type[httpx2.RequestError] = getattr(httpx2, type(exc).__name__, httpx2.TransportError)
+    kind = getattr(httpx2, type(exc).__name__, httpx2.TransportError)
+    if not issubclass(kind, httpx2.RequestError):  # of a stream that was closed, say
+        kind = httpx2.ReadError
     return kind(str(exc), request=request)

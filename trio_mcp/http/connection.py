@@ -35,8 +35,8 @@ class Connection:
     __slots__ = ("idle_since", "origin", "parser", "stream")
 
     def __init__(self, origin: Origin, stream: trio.abc.Stream) -> None:
-        self.origin = origin
-        self.stream = stream
+        self.origin: Origin = origin
+        self.stream: trio.abc.Stream = stream
         self.parser: ResponseParser = ResponseParser()
         self.idle_since: float = 0.0
 

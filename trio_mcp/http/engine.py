@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-__all__ = ["Engine", "HttpRequest", "Reply"]
+__all__ = ["MAX_SIZE", "Engine", "HttpRequest", "Reply"]
+
+MAX_SIZE: Final = 1 << 24
+"""Bytes that a body may have, unless somebody says otherwise."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Final
 
 import trio
@@ -79,16 +80,21 @@ class Exchange:
             if len(request) <= _AT_ONCE:
                 await self._send(request)
                 self.sent = self._broken is None
-                while not parser.status:
+                await self._read()
+                while not parser.status:  # interim responses, headers in pieces: each is a sign of life
+                    scope.deadline = trio.current_time() + silence
                     await self._read()
             else:
-                scope.deadline = float("inf")
+                scope.deadline = inf
                 async with open_flat_nursery() as nursery:
-                    # A server may refuse a large request before it has read it.
+                    # A server may refuse a large request, or answer it, before it has read it.
                     nursery.start_soon(self._send_in_pieces, request, send_timeout, scope)
+                    await self._read()
                     while not parser.status:
+                        if scope.deadline < inf:  # all has been sent
+                            scope.deadline = trio.current_time() + silence
                         await self._read()
-                    if parser.status >= 300:
+                    if parser.status >= 300 or parser.ended:
                         nursery.cancel_scope.cancel(reason="the server answered before it had read all")
         if scope.cancelled_caught:
             raise no_answer(silence, send_timeout)

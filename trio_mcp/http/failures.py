@@ -15,11 +15,12 @@ from ..errors import (
     ConnectError,
     ConnectionLost,
     ConnectorError,
+    MessageTooLarge,
     ProtocolError,
     TransportError,
 )
 
-__all__ = ["as_httpx2", "root_cause", "translate_errors"]
+__all__ = ["as_httpx2", "check_coding", "root_cause", "too_large", "translate_errors"]
 
 # How h11's messages begin when the peer went away, in distinction to nonsense from it.
 _HUNG_UP = ("Server disconnected", "peer closed connection", "peer unexpectedly closed")
@@ -77,8 +78,13 @@ def translate_errors(timeout: float, *, authorizing: bool = False) -> Generator[
 
 def _translate(exc: Exception, timeout: float) -> ConnectorError:
     match exc:
-        case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
+        case httpx2.ConnectTimeout():
             return ConnectTimeout(f"no connection within {timeout:g} s (timeout=)")
+        case httpx2.PoolTimeout():
+            return ConnectTimeout(
+                f"the http_client had no connection free for {timeout:g} s (timeout=): its limits allow too "
+                "few; each call takes one while it lasts, and so does a server's GET stream"
+            )
         case httpx2.TimeoutException():
             return Stalled(f"the server did not take or send anything for {timeout:g} s")
         case httpx2.ConnectError() | httpx2.ProxyError():
@@ -91,6 +97,28 @@ def _translate(exc: Exception, timeout: float) -> ConnectorError:
             return ProtocolError(f"the server's content encoding is broken: {exc}")
         case _:
             return ConnectionLost(f"the connection broke: {root_cause(exc)}")
+
+
+def check_coding(value: str | None) -> None:
+    """Make sure that a `Content-Encoding` is one coding at most.
+
+    In layers, a few bytes can be gigabytes in between, of which nothing comes out that could be counted.
+
+    Raises:
+        ProtocolError: it has layers.
+    """
+    if (
+        value is not None
+        and sum(each.strip().lower() not in ("", "identity") for each in value.split(",")) > 1
+    ):
+        raise ProtocolError("the server's content encoding has several layers, which nobody asked for")
+
+
+def too_large(max_size: int) -> MessageTooLarge:
+    """The error where a body is larger than the limit."""
+    return MessageTooLarge(
+        f"the server sent a body of more than {max_size} bytes; max_message_size raises the limit"
+    )
 
 
 def root_cause(exc: BaseException) -> str:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final
 
 import httptools
 
 from ..errors import ConfigurationError, ProtocolError
 
-__all__ = ["MAX_HEAD", "ResponseParser", "encode_header", "encode_request"]
+__all__ = ["MAX_HEAD", "ResponseParser", "encode_header", "encode_request", "encode_request_line"]
 
 MAX_HEAD: Final = 1 << 16
 """Bytes that the headers of one response may have, interim responses and trailers included."""
@@ -43,26 +42,30 @@ def encode_header(name: bytes, value: bytes) -> bytes:
     return b"%b: %b\r\n" % (name, value)
 
 
-def encode_request(method: bytes, target: bytes, lines: Iterable[bytes], body: bytes | None) -> bytes:
+def encode_request(line: bytes, lines: Iterable[bytes], body: bytes | None) -> bytes:
     """A whole request.
 
     Args:
-        method: such as `b"POST"`.
-        target: path and query.
+        line: the first line, by `encode_request_line`.
         lines: the headers, each by `encode_header`; how the body is framed is added here.
         body: the content; None for a request that has none.
-
-    Raises:
-        ConfigurationError: the method or the target would break the request's first line.
     """
-    head = _request_line(method, target) + b"".join(lines)
+    head = line + b"".join(lines)
     if body is None:
         return head + b"\r\n"
     return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
-@lru_cache(maxsize=32)
-def _request_line(method: bytes, target: bytes) -> bytes:
+def encode_request_line(method: bytes, target: bytes) -> bytes:
+    """The first line of a request.
+
+    Args:
+        method: such as `b"POST"`.
+        target: path and query.
+
+    Raises:
+        ConfigurationError: it would break HTTP.
+    """
     if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
         raise ConfigurationError("the request cannot be sent: its method or its URL breaks HTTP")
     return b"%b %b HTTP/1.1\r\n" % (method, target)
@@ -163,6 +166,8 @@ class ResponseParser:
         if self.ended or self._parser is None:
             return
         status = self._parser.get_status_code()
+        if not 100 <= status < 600 or self._parser.get_http_version()[:2] != "1.":
+            raise ProtocolError("the server broke HTTP: a status line that HTTP/1 does not have")
         if status < 200:
             self.headers.clear()  # an interim response: the real one comes after it
             return
@@ -174,7 +179,8 @@ class ResponseParser:
             key, text = name.lower().decode("latin-1"), value.decode("latin-1")
             fields[key] = f"{fields[key]}, {text}" if key in fields else text
         coding = fields.get("transfer-encoding")
-        if coding is not None and coding.strip().lower() != "chunked":
+        # Spaces and no other white space: it must not pass for chunked here if the parser does not think so.
+        if coding is not None and coding.strip(" ").lower() != "chunked":
             raise ProtocolError("the server broke HTTP: a transfer coding that was not offered")
         if self._headless_body:
             # The parser cannot know, and would wait for a body.
@@ -182,13 +188,18 @@ class ResponseParser:
         self._until_close = coding is None and "content-length" not in fields and status not in _BODILESS
 
     def on_body(self, piece: bytes) -> None:
-        if not self.ended:
-            self._idle_size = 0
-            self._pieces.append(piece)
+        if self.ended:
+            return
+        if self.status == 0:
+            # The parser gives a body to those interim responses that it does not know.
+            raise ProtocolError("the server broke HTTP: an interim response with a body")
+        self._idle_size = 0
+        self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
-        if self.status != 0:
+        if self.status != 0 and self._parser is not None and not self.ended:
             self.ended = True
+            self.reusable = self._parser.should_keep_alive()  # once more: a trailer may have its say
 
 
 def _too_large() -> ProtocolError:

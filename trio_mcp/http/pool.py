@@ -105,9 +105,9 @@ class Pool:
     async def aclose(self) -> None:
         """Close what is idle; what is in use is closed when it comes back."""
         self._closed = True
-        for connections in self._idle.values():
-            for connection in connections:
-                await connection.close()
+        for connections in list(self._idle.values()):
+            while connections:  # others may take from it at each await
+                await connections.pop().close()
         self._idle.clear()
 
     def __repr__(self) -> str:
@@ -133,8 +133,11 @@ class Pool:
         now = connection.idle_since = trio.current_time()
         connections = self._idle.setdefault(connection.origin, [])
         connections.append(connection)
-        # The oldest come first. They are looked at here too, or they would lie there after a rush.
-        while now - connections[0].idle_since > self._idle_seconds or len(connections) > self._max_idle:
+        # The oldest come first. They are looked at here too, or they would lie there after a rush. And others
+        # may take from the list at each await, all that is in it.
+        while connections and (
+            now - connections[0].idle_since > self._idle_seconds or len(connections) > self._max_idle
+        ):
             await connections.pop(0).close()
 
     async def _dial(self, origin: Origin, seconds: float) -> trio.abc.Stream:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import unquote, unquote_plus
 
 import trio
 
-from ..errors import MessageTooLarge
 from .engine import Reply
+from .failures import too_large
 
 __all__ = ["HttpResponse"]
 
@@ -46,6 +47,7 @@ class HttpResponse:
         request_headers: Mapping[str, str],
         max_size: int,
         linger: Callable[[HttpResponse], bool],
+        url: str = "",
     ) -> None:
         self.status: int = reply.status
         self.headers: Mapping[str, str] = reply.fields
@@ -53,6 +55,7 @@ class HttpResponse:
         self._reply = reply
         self._max_size = max_size
         self._linger = linger
+        self._url = url
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,10 +91,7 @@ class HttpResponse:
         while chunk := await self._reply.receive():
             size += len(chunk)
             if size > self._max_size:
-                raise MessageTooLarge(
-                    f"the server sent a body of more than {self._max_size} bytes; "
-                    "max_message_size raises the limit"
-                )
+                raise too_large(self._max_size)
             pieces.append(chunk)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -134,6 +134,13 @@ class HttpResponse:
                 # The last word of "Bearer x", the values of "a=x; b=y", and then all of it.
                 parts = [part.rpartition("=")[2] for part in value.split("; ")]
                 for secret in (value.rpartition(" ")[2], *parts, value):
-                    if len(secret) >= _SECRET_LENGTH:
-                        text = text.replace(secret, "[secret]")
+                    text = _without(text, secret)
+        for part in self._url.partition("#")[0].partition("?")[2].split("&"):
+            name, equals, value = part.partition("=")
+            for secret in (value if equals else name, unquote(value), unquote_plus(value)):
+                text = _without(text, secret)
         return text
+
+
+def _without(text: str, secret: str) -> str:
+    return text.replace(secret, "[secret]") if len(secret) >= _SECRET_LENGTH else text

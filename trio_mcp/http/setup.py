@@ -17,7 +17,7 @@ import trio
 from ..errors import ConfigurationError
 from ..network import Network, TcpNetwork
 from .client_engine import ClientAsTransport, ClientEngine, cookie_jar
-from .engine import Engine
+from .engine import MAX_SIZE, Engine
 from .pool import Pool
 from .pool_engine import PoolEngine
 
@@ -49,6 +49,7 @@ async def open_engine(
     http_client: HttpClientOption = None,
     network: Network | None = None,
     proxy: str | None = None,
+    max_size: int = MAX_SIZE,
 ) -> AsyncGenerator[Engine]:
     """What sends requests to `url`, open for the block.
 
@@ -59,6 +60,7 @@ async def open_engine(
         http_client: the user's client; None for an engine of ours.
         network: what to dial with; None for the operating system's network.
         proxy: the URL of a proxy; None for what the environment says.
+        max_size: bytes that a body may have which is read in an auth flow.
 
     Raises:
         ConfigurationError: the CA file cannot be read, or the proxy is no such thing.
@@ -66,21 +68,21 @@ async def open_engine(
     """
     if http_client is not None and check_http_client(http_client):
         assert isinstance(http_client, httpx2.AsyncClient)
-        yield ClientEngine(http_client, auth)
+        yield ClientEngine(http_client, auth, max_size)
         return
     if http_client is not None:
         assert not isinstance(http_client, httpx2.AsyncClient)
         async with _closing(httpx2.AsyncClient(transport=ClientAsTransport(http_client))) as client:
-            yield ClientEngine(client, auth)
+            yield ClientEngine(client, auth, max_size)
     elif proxy is not None or (network is None and _is_proxied(url, auth)):
         async with _closing(_proxied_client(verify, proxy)) as client:
-            yield ClientEngine(client, auth)
+            yield ClientEngine(client, auth, max_size)
     else:
         if verify is not True:
             verify = ssl_context(verify)  # once; and a file that cannot be read is told now
         pool = Pool(network or TcpNetwork(), partial(ssl_context, verify))
         try:
-            yield PoolEngine(pool, auth)
+            yield PoolEngine(pool, auth, max_size)
         finally:
             await pool.aclose()  # noqa: ASYNC102 - it never waits
 
@@ -99,12 +101,19 @@ def _proxied_client(verify: Verify, proxy: str | None) -> httpx2.AsyncClient:
     # must never wait for the call that it belongs to. HTTP/2 stays off: there, cancelled streams are never
     # reset.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=4)
+    context = ssl_context(verify)
     try:
         return httpx2.AsyncClient(
-            verify=ssl_context(verify), cookies=cookie_jar(), limits=limits, http2=False, proxy=proxy
+            verify=context, cookies=cookie_jar(), limits=limits, http2=False, proxy=proxy
         )
-    except (ImportError, ValueError, httpx2.InvalidURL) as exc:
+    except ImportError as exc:  # for socks5://
         raise ConfigurationError(f"the proxy cannot be used: {exc}") from exc
+    except (ValueError, httpx2.InvalidURL):
+        # They quote what they cannot read, and so a password.
+        raise ConfigurationError(
+            "the proxy cannot be used: its URL (proxy=, or HTTPS_PROXY and the like) has to look like "
+            "http://127.0.0.1:8080, and a user and a password in it are percent-encoded"
+        ) from None
 
 
 def _is_proxied(url: httpx2.URL, auth: httpx2.Auth | None) -> bool:

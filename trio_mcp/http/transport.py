@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 import httpx2
+import trio
 
 from ..errors import ConfigurationError
 from .connection import Origin
 from .exchange import Exchange
 from .failures import as_httpx2
-from .http11 import encode_header, encode_request
+from .http11 import encode_header, encode_request, encode_request_line
 from .pool import Pool
 
 __all__ = ["REPEATABLE", "Address", "TrioTransport", "address", "as_response"]
@@ -22,6 +23,7 @@ REPEATABLE: Final = "trio_mcp.repeatable"
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 _PORTS: Final = {"http": 80, "https": 443}
+_STEP: Final = 1 << 14  # bytes that are decoded without a break: some codings make much work of few
 _FRAMING: Final = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 
 
@@ -72,10 +74,11 @@ class TrioTransport(httpx2.AsyncBaseTransport):
                 if name.lower() not in _FRAMING
             ]
             framed = body if body or "content-length" in request.headers else None
+            method = request.method.encode("ascii")
             exchange = await self._pool.exchange(
                 origin,
-                request.method.encode("ascii"),
-                encode_request(request.method.encode("ascii"), target, lines, framed),
+                method,
+                encode_request(encode_request_line(method, target), lines, framed),
                 connect_timeout=_seconds(timeouts.get("connect")),
                 send_timeout=_seconds(timeouts.get("write")),
                 silence=_seconds(timeouts.get("read")),
@@ -99,15 +102,20 @@ class _Body(httpx2.AsyncByteStream):
     def __init__(self, exchange: Exchange, request: httpx2.Request) -> None:
         self._exchange = exchange
         self._request = request
+        self._rest = b""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        with as_httpx2(self._request):
-            data = await self._exchange.receive()
-        if not data:
+        if self._rest:
+            await trio.lowlevel.checkpoint()
+        else:
+            with as_httpx2(self._request):
+                self._rest = await self._exchange.receive()
+        if not self._rest:
             raise StopAsyncIteration
+        data, self._rest = self._rest[:_STEP], self._rest[_STEP:]
         return data
 
     async def aclose(self) -> None:

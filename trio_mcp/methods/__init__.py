@@ -11,11 +11,14 @@ from .listening import ListeningMethods
 from .prompts import PromptMethods
 from .resources import ResourceMethods
 from .rounds import RoundMethods
+from .tasks import TaskMethods
 from .tools import ToolMethods
 from .utilities import UtilityMethods
 
 __all__ = ["MAX_PAGES", "Methods"]
 
 
-class Methods(ToolMethods, ResourceMethods, PromptMethods, ListeningMethods, RoundMethods, UtilityMethods):
+class Methods(
+    TaskMethods, ToolMethods, ResourceMethods, PromptMethods, ListeningMethods, RoundMethods, UtilityMethods
+):
     """The client's methods of MCP."""

@@ -11,10 +11,11 @@ from mcp_types import INVALID_PARAMS, CacheableResult, PaginatedResult
 
 from ..callbacks import ProgressCallback
 from ..connection import Connection
-from ..errors import MCPError, ProtocolError
+from ..errors import ConnectorError, MCPError, ProtocolError
 from ..features.response_cache import CacheMode
+from ..session import PLAIN, Handling
 
-__all__ = ["MAX_PAGES", "Requester", "at"]
+__all__ = ["MAX_PAGES", "Requester", "at", "handling"]
 
 T = TypeVar("T")
 R = TypeVar("R", bound=CacheableResult)
@@ -68,7 +69,7 @@ class Requester(ABC):
             UsageError: what was asked cannot be sent.
         """
         return await self._live().request(
-            method, params, result_type, progress_callback=progress_callback, meta=meta, headers=headers
+            method, params, result_type, meta=meta, headers=headers, how=handling(progress_callback)
         )
 
     async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
@@ -80,7 +81,7 @@ class Requester(ABC):
         """
         await self._live().session.notify(method, params)
 
-    def _located(self, error: ProtocolError, request: str | None = None) -> ProtocolError:
+    def _located(self, error: ConnectorError, request: str | None = None) -> ConnectorError:
         return error.locate(self._live().identifier, request)
 
     async def _cached(
@@ -127,6 +128,11 @@ class Requester(ABC):
                 )
             seen.add(cursor)
         raise self._located(ProtocolError(f"the server's list has more than {MAX_PAGES} pages"))
+
+
+def handling(progress_callback: ProgressCallback | None) -> Handling:
+    """How a request is dealt with, of whose progress the caller may want to know."""
+    return PLAIN if progress_callback is None else Handling(progress_callback=progress_callback)
 
 
 def at(cursor: str | None) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from ..callbacks import ProgressCallback
 from ..errors import InvalidArguments
 from ..features.input_rounds import METHODS
 from ..protocol.envelope import dump
+from ..session import Handling
 from .base import Requester
 
 __all__ = ["RoundMethods"]
@@ -74,10 +75,12 @@ class RoundMethods(Requester):
             method,
             {**params, **further},
             kind,
-            progress_callback=progress_callback,
             meta=meta,
             headers=headers,
-            unresolved={"input_required": types.InputRequiredResult},
+            how=Handling(
+                progress_callback=progress_callback,
+                unresolved={"input_required": types.InputRequiredResult},
+            ),
         )
         return result
 

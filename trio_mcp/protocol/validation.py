@@ -1,10 +1,26 @@
-"""What pydantic says of an invalid value, in one line."""
+"""Validating: what does it, and what pydantic says of an invalid value, in one line."""
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from functools import lru_cache
+from typing import Any
 
-__all__ = ["first_error"]
+from pydantic import TypeAdapter, ValidationError
+
+__all__ = ["adapter_of", "first_error"]
+
+
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
+    """What validates as `kind`; kept, as making it is dear."""
+    try:
+        return _adapter(kind)
+    except TypeError:
+        return TypeAdapter(kind)  # some annotations cannot be hashed
+
+
+@lru_cache(maxsize=256)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def first_error(exc: ValidationError) -> str:

@@ -33,6 +33,7 @@ __all__ = [
     "has_batches",
     "has_elicitation",
     "has_method",
+    "has_url_elicitation_error",
     "is_modern",
     "is_repeatable",
     "sends_version_header",
@@ -45,6 +46,8 @@ _LEGACY_ONLY: Final = frozenset(
         "logging/setLevel",
         "resources/subscribe",
         "resources/unsubscribe",
+        "tasks/list",
+        "tasks/result",
     }
 )
 _REPEATABLE: Final = frozenset(
@@ -61,10 +64,15 @@ _REPEATABLE: Final = frozenset(
         "resources/templates/list",
         "resources/unsubscribe",
         "server/discover",
+        "tasks/cancel",
+        "tasks/get",
+        "tasks/list",
+        "tasks/result",
+        "tasks/update",
         "tools/list",
     }
 )
-_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"})
+_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen", "tasks/update"})
 
 
 def is_modern(version: str) -> bool:
@@ -90,6 +98,11 @@ def has_batches(version: str | None) -> bool:
 def has_elicitation(version: str) -> bool:
     """Whether the server may send `elicitation/create` (since 2025-06-18)."""
     return is_version_at_least(version, "2025-06-18")
+
+
+def has_url_elicitation_error(version: str | None) -> bool:
+    """Whether the error -32042 asks for elicitation by URL: in 2025-11-25 alone (2511/client/elicitation)."""
+    return version == "2025-11-25"
 
 
 def sends_version_header(version: str | None) -> bool:

@@ -56,10 +56,11 @@ class Request:
 
 @dataclass(slots=True)
 class Notification:
-    """A message that wants no answer."""
+    """A message that wants no answer; for `headers` see `Request`."""
 
     method: str
     params: JSONObject | None = None
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ def encode(message: Message) -> bytes:
     match message:
         case Request(id, method, params, _):
             envelope |= {"id": id, "method": method}
-        case Notification(method, params):
+        case Notification(method, params, _):
             envelope["method"] = method
         case Response(id, result):
             params = None

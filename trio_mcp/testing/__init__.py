@@ -6,7 +6,7 @@
             with pytest.raises(trio.TooSlowError), trio.fail_after(60):
                 await c.call_tool("slow")
 
-Nothing here opens a socket, and nothing takes real time.
+Nothing here opens a socket, and on Trio's mock clock nothing takes real time.
 """
 
 from .asgi import AsgiServer, serve_asgi

@@ -27,6 +27,7 @@ import trio
 from ..network import close_at_once
 from ..supervision import FlatNursery, open_flat_nursery
 from .http_server import HttpExchange, serve_http
+from .memory_stream import MemoryStream
 
 __all__ = ["AsgiServer", "serve_asgi"]
 
@@ -159,8 +160,11 @@ class _Lifespan:
             self._answered.set()
             self._ended.set()
 
-    async def start(self, patience: float) -> None:
-        await self._answered.wait()
+    async def start(self, limit: float, patience: float) -> None:
+        with trio.move_on_after(limit):
+            await self._answered.wait()
+        if not self._answered.is_set():
+            raise RuntimeError(f"the application did not start within {limit} s")
         if self._problem is not None:
             with trio.move_on_after(patience):
                 await self._ended.wait()  # for the exception, which tells more
@@ -197,7 +201,11 @@ class _Lifespan:
 
 @asynccontextmanager
 async def serve_asgi(
-    app: AsgiApp, listener: trio.abc.Listener[trio.abc.Stream], *, shutdown_timeout: float = 10
+    app: AsgiApp,
+    listener: trio.abc.Listener[trio.abc.Stream],
+    *,
+    startup_timeout: float = 60,
+    shutdown_timeout: float = 10,
 ) -> AsyncGenerator[AsgiServer]:
     """Serve `app` on `listener` for as long as the block lasts.
 
@@ -208,7 +216,9 @@ async def serve_asgi(
     Args:
         app: an ASGI 3 application. Its failing at a request is answered, logged under `trio_mcp` and kept in
             `AsgiServer.failures`.
-        listener: is closed at the end. Over TLS (`trio.SSLListener`), the scheme is `https`.
+        listener: is closed at the end. Over TLS (`trio.SSLListener`), the scheme is `https`. Of a connection
+            in memory, `scope["client"]` is `("127.0.0.1", its number)`.
+        startup_timeout: seconds that the application has to start.
         shutdown_timeout: seconds that the application has to shut down. A server of `mcp` takes one if a call
             is running in a session.
 
@@ -224,7 +234,7 @@ async def serve_asgi(
         async with open_flat_nursery() as outer:
             outer.start_soon(lifespan.run)
             try:
-                await lifespan.start(shutdown_timeout)
+                await lifespan.start(startup_timeout, shutdown_timeout)
                 async with open_flat_nursery() as inner:
                     inner.start_soon(server._accept, listener, inner)
                     try:
@@ -250,9 +260,13 @@ def _scope_of(stream: trio.abc.Stream) -> dict[str, Any]:
     scheme = "http"
     if isinstance(stream, trio.SSLStream):
         scheme, stream = "https", stream.transport_stream
-    client = server = None
+    client: tuple[str, int] | None = None
+    server: tuple[str, int] | None = None
     if isinstance(stream, trio.SocketStream):
         client, server = _address(stream.socket.getpeername), _address(stream.socket.getsockname)
+    elif isinstance(stream, MemoryStream):
+        connection = stream.connection
+        client, server = ("127.0.0.1", connection.number), (connection.host, connection.port)
     return {"scheme": scheme, "client": client, "server": server}
 
 

@@ -126,14 +126,10 @@ class Call:
         """Any HTTP response.
 
         Raises:
-            TypeError: a piece is no `Piece`.
+            TypeError: a piece is no `Piece`, or an object that is no JSON-RPC message. One that should go out
+                all the same is given as `messages.event(...)`.
         """
-        for piece in pieces:
-            if not isinstance(piece, bytes | str | dict | int | float | End):
-                raise TypeError(
-                    f"{piece!r} is no piece of a response: "
-                    "bytes, text, a message (a dict), seconds, HANG, CUT or RESET"
-                )
+        _check_pieces(pieces)
         content_type = {} if type is None else {"content-type": type}
         return Reply(status, {**content_type, **(headers or {})}, pieces)
 
@@ -187,7 +183,12 @@ class Call:
     # Doing it now: for a handler that waits, and for a test that took the call from `ScriptedServer.calls`
 
     async def send(self, *pieces: Piece) -> None:
-        """Send pieces of an event stream, at once; the answer then comes at its end."""
+        """Send pieces of an event stream, at once; the answer then comes at its end.
+
+        Raises:
+            TypeError: as `reply`.
+        """
+        _check_pieces(pieces)
         await self._begin(self.sse())
         await self._send(pieces)
 
@@ -288,6 +289,19 @@ def check_answer(call: Call, answer: object) -> None:
         )
     if answer is None and call.is_request and not call._exchange.started:
         raise TypeError(f"{call.method} was answered by None: does its handler return something?")
+
+
+def _check_pieces(pieces: tuple[Piece, ...]) -> None:
+    for piece in pieces:
+        if not isinstance(piece, bytes | str | dict | int | float | End):
+            raise TypeError(
+                f"{piece!r} is no piece of a response: "
+                "bytes, text, a message (a dict), seconds, HANG, CUT or RESET"
+            )
+        if isinstance(piece, dict) and "jsonrpc" not in piece:
+            raise TypeError(
+                f"{piece!r:.100} is no JSON-RPC message: for a result, call.response(result) is meant"
+            )
 
 
 def _encoded(piece: bytes | str | Json) -> bytes:

@@ -34,7 +34,9 @@ class HttpExchange:
     """One request, and the ways to answer it. Made by `serve_http` only.
 
     Every method is a checkpoint. Those that write raise `trio.BrokenResourceError` when the client has
-    left, and `trio.ClosedResourceError` after `cut`; a handler may let them through.
+    left, and `trio.ClosedResourceError` when the connection has been closed here, too: after `cut`, or when
+    the handler has returned or was cancelled. A handler may let them through. Tasks may write side by side: a
+    piece is sent when those before it are.
 
     Attributes:
         request: what is to be answered.
@@ -52,6 +54,8 @@ class HttpExchange:
         self._stream = stream
         self._raw = False
         self._cut = False
+        self._finished = False
+        self._writing = trio.Lock()
         # With HTTP/1.0, persistence would have to be negotiated; that is not worth it here.
         self._persistent = request.keep_alive and request.http_version == "1.1"
         self._chunked = False
@@ -155,12 +159,13 @@ class HttpExchange:
     def _end(self) -> bytes:
         if self._left and self.request.method != "HEAD":
             raise RuntimeError(f"the body is {self._left} bytes shorter than its content-length")
+        self._finished = True
         return b"0\r\n\r\n" if self._chunked else b""
 
     def _check_open(self) -> None:
         if not self.started:
             raise RuntimeError("the response has not been started")
-        if self.ended.is_set() and not self.disconnected.is_set():
+        if self._finished and not self.disconnected.is_set():
             raise RuntimeError("the response has been finished")
 
     async def _write(self, data: bytes) -> None:
@@ -168,7 +173,8 @@ class HttpExchange:
             await trio.lowlevel.checkpoint()
             return
         try:
-            await self._stream.send_all(data)
+            async with self._writing:
+                await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._failures.append(exc)
             self._leave()

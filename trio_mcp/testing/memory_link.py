@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from .memory_pipe import Conditions
-from .memory_stream import Connection, Side
+from .memory_stream import Connection, Side, check_cut
 
 __all__ = ["Link", "Links"]
 
 
 @final
-@dataclass(repr=False, eq=False, slots=True)
 class Link(Conditions):
     """The way to some connections: to all, to those of one host, or to those of one port of a host.
 
-    Its attributes are settings (see `Conditions`), and the narrowest link's are used. Its methods are faults,
-    and those of every link that matches are in force. Made by `MemoryNetwork.link` only.
+    Its attributes are settings (see `Conditions`). One that was not set here is that of the wider link: the
+    port's is the host's, and the host's is that of all hosts. Its methods are faults, and those of every link
+    that matches are in force. Made by `MemoryNetwork.link` only.
     """
 
-    _links: Links = field(kw_only=True)
-    host: str | None = field(default=None, kw_only=True)
-    port: int | None = field(default=None, kw_only=True)
-    dropped: bool = field(default=False, init=False)
-    hanging: bool = field(default=False, init=False)
-    refusing: bool = field(default=False, init=False)
-    _cut: Callable[[Connection], None] | None = field(default=None, init=False)
+    __slots__ = ("_cut", "_links", "_wider", "dropped", "hanging", "host", "port", "refusing")
+
+    def __init__(self, links: Links, host: str | None, port: int | None, wider: Conditions) -> None:
+        # Without the settings: a slot that is empty is looked up by `__getattr__`.
+        self._links = links
+        self._wider = wider
+        self.host: Final = host
+        self.port: Final = port
+        self.dropped: bool = False
+        self.hanging: bool = False
+        self.refusing: bool = False
+        self._cut: Callable[[Connection], None] | None = None
+
+    if not TYPE_CHECKING:  # pragma: no branch - it would take every name for an attribute
+
+        def __getattr__(self, name: str) -> object:
+            if name in Conditions.__slots__:
+                return getattr(self._wider, name)
+            raise AttributeError(f"a link has no setting {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "window":
+            for connection in self.connections:
+                connection.widen()
 
     def __repr__(self) -> str:
         where = "*" if self.host is None else self.host if self.port is None else f"{self.host}:{self.port}"
@@ -77,11 +94,21 @@ class Link(Conditions):
             connection.close()
 
     def reset_after(self, size: int, *, to: Side) -> None:
-        """Reset each connection that is made from now on when the side `to` has read `size` bytes."""
+        """Reset each connection that is made from now on when the side `to` has read `size` bytes.
+
+        Raises:
+            ValueError: that is no size, or no side.
+        """
+        check_cut(size, to)
         self._cut = lambda connection: connection.reset_after(size, to=to)
 
     def close_after(self, size: int, *, to: Side) -> None:
-        """End each connection that is made from now on when the side `to` has read `size` bytes."""
+        """End each connection that is made from now on when the side `to` has read `size` bytes.
+
+        Raises:
+            ValueError: that is no size, or no side.
+        """
+        check_cut(size, to)
         self._cut = lambda connection: connection.close_after(size, to=to)
 
     def made(self, connection: Connection) -> None:
@@ -101,15 +128,15 @@ class Links:
     def __init__(self, on_heal: Callable[[], None]) -> None:
         self.on_heal: Final = on_heal
         self.live: dict[int, Connection] = {}
-        self._all = Link(_links=self)
+        self._all = Link(self, None, None, Conditions())
         self._links: dict[tuple[str | None, int | None], Link] = {(None, None): self._all}
 
     def get(self, host: str | None, port: int | None) -> Link:
-        """The link for exactly these, made with the settings of what it is a part of."""
+        """The link for exactly these."""
         link = self._links.get((host, port))
         if link is None:
-            whole = self._links.get((host, None), self._all)
-            link = self._links[host, port] = replace(whole, host=host, port=port)
+            wider = self._all if port is None else self.get(host, None)
+            link = self._links[host, port] = Link(self, host, port, wider)
         return link
 
     def on_the_way(self, host: str, port: int) -> list[Link]:

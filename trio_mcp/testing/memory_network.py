@@ -113,13 +113,14 @@ class MemoryNetwork:
         rng: what jitter and the fault rates are drawn from; `random.Random(0)` unless given.
 
     Attributes:
+        rng: that generator. Connectors draw the jitter of their reconnecting from it, too.
         on_event: called with each thing that happens, as one line of text such as
             "#1 client sends 120 B"; `None` unless set.
     """
 
     def __init__(self, rng: random.Random | None = None) -> None:
         self.on_event: Callable[[str], None] | None = None
-        self._rng = random.Random(0) if rng is None else rng
+        self.rng: Final = random.Random(0) if rng is None else rng
         self._listeners: dict[tuple[str, int], MemoryListener] = {}
         self._hosts: set[str] = set()
         self._hanging = trio.lowlevel.ParkingLot()
@@ -156,7 +157,7 @@ class MemoryNetwork:
     def link(self, host: str | None = None, port: int | None = None) -> Link:
         """The way to `port` of `host`, or to all its ports, or to all hosts.
 
-        A link begins with the settings of the one that it is a part of, and goes its own way then.
+        A setting that was not set at a link is that of the one that it is a part of.
         """
         if host is None and port is not None:
             raise ValueError("a port needs a host")
@@ -212,13 +213,13 @@ class MemoryNetwork:
 
     def _delay(self, host: str, port: int) -> float:
         conditions = self._links.conditions(host, port)
-        return conditions.latency + (self._rng.uniform(0, conditions.jitter) if conditions.jitter else 0)
+        return conditions.latency + (self.rng.uniform(0, conditions.jitter) if conditions.jitter else 0)
 
     def _refuses(self, host: str, port: int) -> bool:
         rate = self._links.conditions(host, port).refuse_rate
         if any(link.refusing for link in self._links.on_the_way(host, port)):
             return True
-        return bool(rate) and self._rng.random() < rate
+        return bool(rate) and self.rng.random() < rate
 
     def _connect(self, host: str, port: int) -> Connection:
         self._count += 1
@@ -227,7 +228,7 @@ class MemoryNetwork:
             host,
             port,
             conditions=lambda: self._links.conditions(host, port),
-            rng=self._rng,
+            rng=self.rng,
             report=self._report,
             is_link_dropped=lambda: any(link.dropped for link in self._links.on_the_way(host, port)),
             on_end=self._forget,

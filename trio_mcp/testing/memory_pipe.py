@@ -11,15 +11,21 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Final
 
 import trio
 
 __all__ = ["Conditions", "End", "Pipe", "park"]
 
-_RATES: Final = {"refuse_rate", "reset_rate"}
-_POSITIVE: Final = {"bandwidth", "window"}
+_EXPECTED: Final = {
+    "latency": "seconds, 0 or more",
+    "jitter": "seconds, 0 or more",
+    "bandwidth": "bytes per second, more than 0, or None",
+    "window": "an int of bytes, more than 0",
+    "refuse_rate": "a chance, 0 to 1",
+    "reset_rate": "a chance, 0 to 1",
+}
 
 
 @dataclass(slots=True)  # so that a setting whose name is misspelt is an error
@@ -46,12 +52,19 @@ class Conditions:
     reset_rate: float = 0.0
 
     def __setattr__(self, name: str, value: object) -> None:
-        if isinstance(value, int | float):
-            if name in _POSITIVE and value <= 0:
-                raise ValueError(f"{name} must be more than 0, not {value}")
-            if value < 0 or (name in _RATES and value > 1):
-                raise ValueError(f"{name} must be {'0 to 1' if name in _RATES else '0 or more'}, not {value}")
+        if name in _EXPECTED and not _makes_sense(name, value):
+            raise ValueError(f"{name} must be {_EXPECTED[name]}, not {value!r}")
         object.__setattr__(self, name, value)
+
+
+def _makes_sense(name: str, value: object) -> bool:
+    if value is None:
+        return name == "bandwidth"
+    if isinstance(value, bool) or not isinstance(value, int if name == "window" else int | float):
+        return False
+    if name in ("bandwidth", "window"):
+        return isfinite(value) and value > 0
+    return isfinite(value) and 0 <= value <= (1 if name.endswith("_rate") else inf)
 
 
 class End(enum.Enum):

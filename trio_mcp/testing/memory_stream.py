@@ -13,7 +13,7 @@ import trio
 
 from .memory_pipe import Conditions, End, Pipe, park
 
-__all__ = ["Connection", "MemoryStream", "Side"]
+__all__ = ["Connection", "MemoryStream", "Side", "check_cut"]
 
 Side: TypeAlias = Literal["client", "server"]
 
@@ -271,18 +271,26 @@ class Connection:
         """Reset the connection when one side has read so much.
 
         Args:
-            size: bytes, counted from now on.
+            size: bytes, counted from now on; 0 is at once.
             to: the side that reads them.
+
+        Raises:
+            ValueError: that is no size, or no side.
         """
+        check_cut(size, to)
         self._pipe(to).allow(size, self.reset)
 
     def close_after(self, size: int, *, to: Side) -> None:
         """End the connection when one side has read so much: both sides see the other one's closing.
 
         Args:
-            size: bytes, counted from now on. Those behind them are lost.
+            size: bytes, counted from now on; 0 is at once. Those behind them are lost.
             to: the side that reads them.
+
+        Raises:
+            ValueError: that is no size, or no side.
         """
+        check_cut(size, to)
 
         def end() -> None:
             self._pipe(to).finish()
@@ -305,6 +313,11 @@ class Connection:
                 else:
                     pipe.go_on()
 
+    def widen(self) -> None:
+        """Let senders look at the window again: it is for the network's own use."""
+        for pipe in self._pipes:
+            pipe.writers.unpark_all()
+
     def report(self, event: str) -> None:
         """Tell the network's listener: it is for the streams' own use."""
         self._report(f"#{self.number} {event}")
@@ -325,6 +338,18 @@ class Connection:
     def _end(self) -> None:
         self._open_sides = 0
         self._on_end(self)
+
+
+def check_cut(size: int, to: Side) -> None:
+    """Make sure that a connection can be cut there.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not isinstance(size, int) or size < 0:
+        raise ValueError(f"size must be an int of bytes, 0 or more, not {size!r}")
+    if to not in ("client", "server"):
+        raise ValueError(f'to must be "client" or "server", not {to!r}')
 
 
 class _Exclusive:

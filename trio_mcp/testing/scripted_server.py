@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 import ssl
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -24,7 +23,7 @@ from typing import Any, Final, Self, final
 from urllib.parse import urlsplit
 
 import trio
-from mcp_types import SERVER_INFO_META_KEY
+from mcp_types import INVALID_REQUEST, SERVER_INFO_META_KEY
 from typing_extensions import Unpack
 
 from ..connector import Connector
@@ -40,7 +39,7 @@ from .http_server import HttpExchange, serve_http
 from .memory_link import Link
 from .memory_network import MemoryNetwork
 from .memory_stream import MemoryStream
-from .messages import Json, notification, request
+from .messages import Json, error, notification, request
 
 __all__ = ["ScriptedServer"]
 
@@ -51,21 +50,28 @@ _INFO: Final = {"name": "scripted", "version": "1"}
 class ScriptedServer:
     """A server of Streamable HTTP, of either era.
 
+    What is not one JSON-RPC message, a batch for instance, it answers by 400, whatever the version is.
+
     Args:
         version: the protocol version that it speaks.
-        url: where it is reached; `https://` needs `tls`.
+        url: where it is reached; `https://` with `tls`, and only then.
         network: where it listens; None for one of its own.
         session_id: what it names its first session, if it is a legacy server; None for no sessions.
         capabilities: what it declares; tools unless set.
         instructions: what it gives as such.
         tls: the context of a server, with its certificate.
 
+    Raises:
+        ValueError: the URL is not `http://`, nor `https://` with `tls`.
+        OSError: something listens there already.
+
     Attributes:
         on: how calls are answered, by method; what is not a request, under "GET", "DELETE" and "answer". A
             request without an entry is answered by "method not found", all else by 202.
         seen: every call that came, in order.
-        session_id: the current session. Those that `restart` has ended are answered by 404; others are for
-            handlers to refuse.
+        session_id: the current session: the last one that `initialize` has named, or the next one. Each
+            `initialize` begins a new one. Those that `restart` has ended are answered by 404; others are
+            for handlers to refuse.
     """
 
     def __init__(
@@ -93,10 +99,13 @@ class ScriptedServer:
             "DELETE": lambda call: call.reply(),
         }
         address = urlsplit(url)
+        if address.scheme != ("http" if tls is None else "https"):
+            raise ValueError(f"the url begins with http://, or with https:// if there is tls: not {url!r}")
         self._path = address.path or "/"
         self._host = address.hostname or ""
         self._port = address.port or (443 if address.scheme == "https" else 80)
         self._tls = tls
+        self._named: set[str] = set()
         self._expired: set[str] = set()
         self._asked: dict[Any, trio.Event] = {}
         self._answers: dict[Any, Json] = {}
@@ -183,9 +192,8 @@ class ScriptedServer:
     # What a test does with it
 
     def connect(self, **options: Unpack[HttpOptions]) -> Connector:
-        """A connector to this server, over its network, without jitter that differs from run to run."""
+        """A connector to this server, over its network, from whose generator its jitter is drawn."""
         options.setdefault("network", self.network)
-        options.setdefault("rng", random.Random(0))
         return HttpConnector(self.url, **options)
 
     @property
@@ -218,30 +226,31 @@ class ScriptedServer:
         return receive
 
     def listen(self) -> None:
-        """Offer a GET stream (legacy versions); `notify` and `ask` then reach the client over it."""
+        """Offer a GET stream (legacy versions); `notify` and `ask` then reach clients over it."""
         self.on["GET"] = lambda call: call.sse(HANG)
 
     async def notify(self, method: str, params: Json | None = None) -> None:
-        """Send a notification over the client's GET stream.
+        """Send a notification over the GET stream of each session: the one that was opened last.
 
         Raises:
             RuntimeError: no such stream is open.
         """
-        await self._stream().send(notification(method, params))
+        for stream in self._streams():
+            await stream.send(notification(method, params))
 
     async def ask(self, method: str, params: Json | None = None) -> Json:
-        """Ask the client over its GET stream, and wait for its answer; see `Call.ask`."""
-        return await self._ask(self._stream(), method, params)
+        """Ask over the GET stream of the latest session, and wait for the answer; see `Call.ask`."""
+        return await self._ask(self._streams()[-1], method, params)
 
     async def restart(self, downtime: float = 0) -> None:
-        """Break all connections, forget the session, and be away for `downtime` seconds.
+        """Break all connections, forget the sessions, and be away for `downtime` seconds.
 
-        Calls of the old session are answered by 404 from now on.
+        Calls of the old sessions are answered by 404 from now on.
         """
         if self.session_id is not None:
-            self._expired.add(self.session_id)
-            while self.session_id in self._expired:
-                self.session_id = f"session-{next(self._sessions)}"
+            self._named.add(self.session_id)
+            self._expired |= self._named
+            self._name_session()
         self.link.reset()
         if downtime:
             self.link.refuse()
@@ -255,7 +264,14 @@ class ScriptedServer:
 
     async def _handle(self, exchange: HttpExchange, stream: MemoryStream) -> None:
         incoming = exchange.request
-        message = json.loads(incoming.body) if incoming.body else None
+        try:
+            message = json.loads(incoming.body) if incoming.body else None
+        except ValueError:
+            message = incoming.body
+        if not isinstance(message, dict | None):
+            refusal = error(None, INVALID_REQUEST, "the body is not one JSON-RPC message")
+            await exchange.respond(400, [("content-type", "application/json")], json.dumps(refusal).encode())
+            return
         call = Call(
             incoming.method,
             incoming.target,
@@ -299,11 +315,15 @@ class ScriptedServer:
         except MCPError as exc:
             return exc
 
-    def _stream(self) -> Call:
-        streams = [call for call in self.all("GET") if not call.closed.is_set()]
+    def _streams(self) -> list[Call]:
+        """The latest open GET stream of each session, in the order of the sessions."""
+        streams: dict[str | None, Call] = {}
+        for call in self.all("GET"):
+            if not call.closed.is_set():
+                streams[call.headers.get("mcp-session-id")] = call
         if not streams:
             raise RuntimeError("the client has no GET stream open: call listen() before it connects")
-        return streams[-1]
+        return list(streams.values())
 
     async def _ask(self, call: Call, method: str, params: Json | None) -> Json:
         if is_modern(self.version):
@@ -339,7 +359,12 @@ class ScriptedServer:
         }
 
     def _initialize(self, call: Call) -> Answer:
-        headers = {} if self.session_id is None else {"mcp-session-id": self.session_id}
+        headers = {}
+        if self.session_id is not None:
+            if self.session_id in self._named:
+                self._name_session()
+            self._named.add(self.session_id)
+            headers["mcp-session-id"] = self.session_id
         return call.result(
             {
                 "protocolVersion": self.version,
@@ -349,6 +374,10 @@ class ScriptedServer:
             },
             headers=headers,
         )
+
+    def _name_session(self) -> None:
+        while self.session_id in self._named:
+            self.session_id = f"session-{next(self._sessions)}"
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -15,10 +15,13 @@ What follows the seed: the order of Trio's tasks, virtual time, and what `Simula
 `Simulation.rng` draw. What does not, and must stay out of a simulated run: threads, subprocesses and real
 sockets; the `random` module and other clocks than Trio's; iterating over sets of objects, such as
 `Nursery.child_tasks`, whose order depends on addresses; async generators that are left to the garbage
-collector. Trio itself cancels the scopes of one deadline, and the tasks of one scope, in an order that
-depends on addresses. That shows only in the order in which abort functions (those given to
-`trio.lowlevel.wait_task_rescheduled`) are called: Trio's own do not care, and the tasks run in an order
-that follows the seed.
+collector; TLS with an ECDSA key, whose signatures differ in length from one time to the next; with an RSA
+key, traces are equal.
+
+Trio itself cancels the scopes of one deadline, and the tasks of one scope, in an order that depends on
+addresses. That shows only in the order in which abort functions (those given to
+`trio.lowlevel.wait_task_rescheduled`) are called: Trio's own do not care, and the tasks run in an order that
+follows the seed.
 """
 
 from __future__ import annotations
@@ -31,7 +34,6 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar, final
 
 import trio
-import trio._core._run as trio_run
 from trio.testing import MockClock
 
 from .memory_network import MemoryNetwork
@@ -60,6 +62,8 @@ def seeded(seed: int) -> Generator[None]:
     # The one place that touches private names of Trio, which Hypothesis's plugin for Trio sets as well:
     # `_ALLOW_DETERMINISTIC_SCHEDULING`, with which the loop sorts each batch of tasks by age and shuffles it,
     # and `_r`, the generator that it shuffles with.
+    import trio._core._run as trio_run
+
     internals: Any = trio_run
     flag, generator = "_ALLOW_DETERMINISTIC_SCHEDULING", getattr(trio_run, "_r", None)
     if not hasattr(internals, flag) or not isinstance(generator, random.Random):
@@ -103,6 +107,7 @@ class Simulation:
         if trace:
             self.network.on_event = self.trace.note
         self._started = False
+        self._in_main = False
 
     def __repr__(self) -> str:
         return f"<Simulation of seed {self.seed}: {self.trace!r}>"
@@ -112,7 +117,8 @@ class Simulation:
 
         Raises:
             trio.TooSlowError: the time limit has passed: a deadlock, or work without an end.
-            RuntimeError: it has run already. One simulation is one run.
+            RuntimeError: it has run already (one simulation is one run), or a run is under way.
+            TypeError: `main` is not an async function.
 
         What `main` raises comes out as it is, with a note that names the seed and says what happened last.
         """
@@ -124,6 +130,8 @@ class Simulation:
             with seeded(self.seed):
                 return trio.run(self._bounded(main), clock=clock, instruments=self._instruments)
         except BaseException as exc:
+            if not self._in_main:
+                raise
             exc.add_note(
                 f"simulated with seed {self.seed}: replay it with Simulation({self.seed}).run(...), "
                 f"or with {SEED_VARIABLE}={self.seed} in the environment if `explore` found it"
@@ -136,10 +144,15 @@ class Simulation:
         # The trace calls the main task by the name of `main`.
         @functools.wraps(main)
         async def bounded() -> T:
+            awaitable = main(self)
+            if not isinstance(awaitable, Awaitable):
+                raise TypeError(f"main must be an async function, and gave {awaitable!r:.100}")
+            self._in_main = True
             with trio.move_on_after(self._time_limit):
-                return await main(self)
+                return await awaitable
             raise trio.TooSlowError(
-                f"the simulation was not done after {self._time_limit} s of virtual time: is it a deadlock?"
+                f"the simulation was not done after {self._time_limit} s of virtual time: is it a deadlock, "
+                "or does it wait for a thread, which the mock clock does not see?"
             )
 
         return bounded
@@ -149,19 +162,23 @@ def explore(main: Callable[[Simulation], Awaitable[object]], seeds: Iterable[int
     """Simulate `main` once for each seed, until one fails. Its failure is raised, and a note says the seed.
 
     With the environment variable TRIO_MCP_SEED set to a number, that seed alone is run, whatever `seeds` is,
-    and recorded, which exploring is not: the end of its trace is noted on its failure.
+    and recorded, which exploring is not: the end of its trace is noted on its failure. Under pytest,
+    `--mcp-seed` sets it, whatever it was.
 
     Args:
         main: called with the `Simulation`. It keeps nothing from one run to the next.
         seeds: integers.
 
     Raises:
-        ValueError: TRIO_MCP_SEED is not a number.
+        ValueError: TRIO_MCP_SEED is not a number, or there are no seeds.
     """
     if chosen := os.environ.get(SEED_VARIABLE):
         try:
             seeds = [int(chosen)]
         except ValueError:
             raise ValueError(f"{SEED_VARIABLE} must be an integer, not {chosen!r}") from None
+    seed = None
     for seed in seeds:
         Simulation(seed, trace=bool(chosen)).run(main)
+    if seed is None:
+        raise ValueError("there are no seeds to explore")

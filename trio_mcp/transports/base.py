@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, Literal, Protocol, TypeAlias
 
 import trio
@@ -128,19 +129,26 @@ class Transport(ABC):
 
     def deliver(self, message: OneWay) -> None:
         """Send `message` as an errand: in the background, bounded, its failure counted and logged."""
+        self.errand(partial(self._post, message))
+
+    def errand(self, tell: Callable[[], Awaitable[object]]) -> None:
+        """Have something told to the server in the background, its failure counted and logged."""
         errands = self._supervisor.errands
         try:
             if errands.busy < _MAX_ERRANDS:
-                errands.start_soon(self._deliver, message)
+                errands.start_soon(self._tell, tell)
                 return
         except RuntimeError:
             pass  # goodbye is being said already, and errands are taken no more
         self._statistics.undelivered += 1
 
-    async def _deliver(self, message: OneWay) -> None:
+    async def _post(self, message: OneWay) -> None:
+        async with self._posts:
+            await self.notify(message)
+
+    async def _tell(self, tell: Callable[[], Awaitable[object]]) -> None:
         try:
-            async with self._posts:
-                await self.notify(message)
+            await tell()
         except Exception as exc:  # one lost courtesy must not end the connection
             self._statistics.undelivered += 1
             logger.warning("a message to the server was not delivered: %r", exc)

@@ -137,9 +137,11 @@ class StreamableHttp(Transport):
             headers = h.mirror_headers(message, self._version)
         else:
             headers = self._session_headers()
+        if isinstance(message, Notification) and message.headers:
+            headers = {**message.headers, **headers}
         timeout = self._http.timeout
         async with await self._http.send(
-            "POST", self._url, _POST_HEADERS | headers, body, silence=timeout
+            "POST", self._url, headers | _POST_HEADERS, body, silence=timeout
         ) as response:
             if 200 <= response.status < 300:
                 return
@@ -181,8 +183,14 @@ class StreamableHttp(Transport):
                 if answer is not None:
                     return answer
                 lost = ConnectionLost("the server's event stream ended before the answer came")
-            except (ConnectionLost, ConnectError) as exc:
+            except ConnectionLost as exc:
                 lost = exc
+            except ConnectError as exc:
+                # It says that nothing was sent, which is true of this exchange only.
+                lost = exc
+                if method == "GET":
+                    lost = ConnectionLost(f"the answer's stream was lost: {exc}")
+                    lost.__cause__ = exc
             except HTTPStatusError as exc:
                 if method == "POST" or isinstance(exc, AccessDenied):
                     raise
@@ -193,7 +201,8 @@ class StreamableHttp(Transport):
             if not resumable or not cursor.resumable or not await cursor.pause():
                 raise lost
             self._statistics.stream_reconnects += 1
-            method, headers, body, repeatable = "GET", self._stream_headers(cursor), None, True
+            method, body, repeatable = "GET", None, True
+            headers = {**(message.headers or {}), **self._stream_headers(cursor)}
 
     async def _answer(
         self, response: HttpResponse, message: Request, cursor: StreamCursor

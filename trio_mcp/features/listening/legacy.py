@@ -91,8 +91,9 @@ class LegacyListening:
     async def _unsubscribe(self, uri: str) -> None:
         with suppress(ConnectorError), trio.move_on_after(_COURTESY):
             async with self._changing:
-                if not self._subscribed[uri]:
-                    await self._session.request("resources/unsubscribe", {"uri": uri}, types.EmptyResult)
+                if self._subscribed[uri]:
+                    return  # somebody has come back
+                await self._session.request("resources/unsubscribe", {"uri": uri}, types.EmptyResult)
 
 
 def _offered(

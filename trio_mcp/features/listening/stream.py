@@ -15,7 +15,7 @@ from ...protocol.envelope import dump
 from ...protocol.validation import first_error
 from ...protocol.wire import JSONObject
 from ...reconnecting import ReconnectPolicy
-from ...session import Session
+from ...session import Handling, Session
 from .events import EVENTS, Gap, event_of
 from .subscription import Subscription
 
@@ -116,7 +116,7 @@ class Stream:
                 "subscriptions/listen",
                 {"notifications": dump(self._wanted)},
                 types.SubscriptionsListenResult,
-                request_id=request_id,
+                how=Handling(request_id=request_id),
             )
         if broken is not None:
             raise broken
