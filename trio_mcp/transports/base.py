@@ -26,7 +26,7 @@ __all__ = ["Inbox", "OneWay", "Transport", "TransportName"]
 
 logger: Final = logging.getLogger("trio_mcp")
 
-TransportName: TypeAlias = Literal["streamable-http", "sse", "websocket", "stdio", "memory"]
+TransportName: TypeAlias = Literal["streamable-http", "sse", "websocket", "stdio", "stream", "memory"]
 OneWay: TypeAlias = Notification | Response | ErrorResponse
 """What is sent without an answer being expected."""
 
@@ -70,7 +70,8 @@ class Transport(ABC):
 
     Attributes:
         name: what kind it is.
-        reopened: called when a new connection has taken the place of one that was lost.
+        reopened: called when a new connection has taken the place of one that was lost, before anything
+            can be sent over it.
     """
 
     name: TransportName
@@ -94,6 +95,19 @@ class Transport(ABC):
     def connected(self) -> bool:
         """Whether there is a way to the server at this moment, as far as that is known."""
         return True
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the connection was lost, and none will take its place."""
+        return False
+
+    async def ready(self) -> None:
+        """Wait until there is a way to the server, where one that was lost is being replaced.
+
+        Raises:
+            ConnectorError: there will be none; says why.
+        """
+        await trio.lowlevel.checkpoint()
 
     @abstractmethod
     async def request(self, message: Request) -> Response:
