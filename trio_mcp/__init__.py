@@ -54,6 +54,7 @@ from .opening import connect, open_connector
 from .reconnecting import ReconnectPolicy
 from .statistics import Statistics
 from .stdio_connector import StdioConnector
+from .stream_connector import StreamConnector, wrap_stream
 from .transports.stdio import StdioServer
 
 __all__ = [
@@ -94,6 +95,7 @@ __all__ = [
     "Statistics",
     "StdioConnector",
     "StdioServer",
+    "StreamConnector",
     "Subscription",
     "TaskChanged",
     "ToolsChanged",
@@ -104,6 +106,7 @@ __all__ = [
     "__version__",
     "connect",
     "open_connector",
+    "wrap_stream",
 ]
 
 # Without a handler of the program's, Python would print warnings to stderr: a library prints nothing.
