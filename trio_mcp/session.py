@@ -22,7 +22,6 @@ from .dispatcher import Dispatcher, Progress
 from .errors import (
     ConnectorError,
     InvalidArguments,
-    MCPError,
     ProtocolError,
     SessionExpired,
     UnsupportedFeature,
@@ -380,13 +379,11 @@ class Session:
         for key, (method, params) in list(self._standing.items()):
             try:
                 await self.transport.request(Request(self.next_id(), method, params))
-            except MCPError as exc:
-                self._standing.pop(key, None)
-                logger.warning("the new session refused %s: %s", method, exc)
             except ConnectorError as exc:
-                logger.warning("the new session could not be told %s: %s", method, exc)
                 if not self.transport.connected:
                     return  # the next connection has a session of its own, which is told all of it
+                self._standing.pop(key, None)
+                logger.warning("the new session refused %s: %s", method, exc)
 
 
 class _Renewal:
