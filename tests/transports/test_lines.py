@@ -86,6 +86,8 @@ async def test_a_larger_line_is_refused_whether_its_end_has_come_or_not(rest: by
 async def test_a_message_is_sent_with_its_line_feed_and_large_ones_in_pieces_that_are_told() -> None:
     output = MemorySendStream()
     wire = LineWire(output, MemoryReceiveStream(), 1000)
+    await wire.send(b"1")
+    assert output.get_data_nowait() == b"1\n"
     told: list[int] = []
     sent = bytearray()
 

@@ -22,7 +22,7 @@ from ..protocol.wire import (
 from ..statistics import Statistics
 from ..supervision import Supervisor
 
-__all__ = ["Inbox", "OneWay", "Transport", "TransportName"]
+__all__ = ["Inbox", "OneWay", "Transport", "TransportName", "nothing"]
 
 logger: Final = logging.getLogger("trio_mcp")
 
@@ -36,8 +36,8 @@ _MAX_ERRANDS: Final = 1000
 """Errands that may be waiting or under way; what is to be delivered beyond that is dropped and counted."""
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Stands where nobody wants to be called."""
 
 
 class Inbox(Protocol):
@@ -81,7 +81,7 @@ class Transport(ABC):
         self._supervisor = supervisor
         self._statistics = statistics
         self._posts = trio.Semaphore(_MAX_POSTS)
-        self.reopened: Callable[[], object] = _nothing
+        self.reopened: Callable[[], object] = nothing
 
     async def open(self) -> None:
         """Connect, where there is a connection that all messages share.
@@ -89,7 +89,7 @@ class Transport(ABC):
         Raises:
             ConnectError: it could not be made.
         """
-        await trio.lowlevel.checkpoint()
+        await self.ready()
 
     @property
     def connected(self) -> bool:

@@ -42,16 +42,12 @@ from ..protocol.wire import (
 from ..reconnecting import ReconnectPolicy
 from ..statistics import Statistics
 from ..supervision import Supervisor, open_flat_nursery
-from .base import Inbox, OneWay, Transport, TransportName, logger
+from .base import Inbox, OneWay, Transport, TransportName, logger, nothing
 
 __all__ = ["OpenWire", "Pipe", "Wire"]
 
 _OUTBOX: Final = 100  # messages that wait to be written; who has one more waits, too
 _BURST: Final = 50  # messages after which the reader lets others have a turn
-
-
-def _nothing() -> None:
-    pass
 
 
 class Wire(ABC):
@@ -61,7 +57,7 @@ class Wire(ABC):
         progressed: to be called by `send` when a part of a message has gone, where there are several.
     """
 
-    progressed: Callable[[], object] = staticmethod(_nothing)
+    progressed: Callable[[], object] = staticmethod(nothing)
 
     @abstractmethod
     async def send(self, message: bytes) -> None:

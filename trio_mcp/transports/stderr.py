@@ -27,6 +27,7 @@ _LAST_WORDS: Final = 10  # lines that are kept for an error
 _LONGEST_LINE: Final = 1000  # characters of such a line
 _LONGEST_PIECE: Final = 1 << 16  # bytes of a line that has no end; more of it counts as a line of its own
 _MAILBOX_CAPACITY: Final = 1000  # lines that wait for the callback; then the oldest are forgotten
+_BURST: Final = 50  # lines after which the callback is given a moment, if it has fallen behind
 _MAX_BREATHS: Final = 100
 _SECRET_LENGTH: Final = 8  # what is shorter is too common to be found again
 
@@ -110,20 +111,21 @@ class LastWords:
         unread = b""
         async for data in self._source:
             *lines, unread = (unread + data).split(b"\n")
-            for line in lines:
-                await self._take(line)
+            for count, line in enumerate(lines, 1):
+                self._take(line)
+                if count % _BURST == 0:
+                    await self._stderr.breathe()
             if len(unread) > _LONGEST_PIECE:
-                await self._take(unread)
+                self._take(unread)
                 unread = b""
         if unread:
-            await self._take(unread)
+            self._take(unread)
         self.ended.set()
 
-    async def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes) -> None:
         line = data.decode("utf-8", "replace").rstrip("\r")
         self._lines.append(self._stderr.redact(line)[:_LONGEST_LINE])
         self._stderr.put(line)
-        await self._stderr.breathe()
 
     def __str__(self) -> str:
         return "\n".join(self._lines)

@@ -47,6 +47,7 @@ _ASKED: Final = 0.3  # the part of its time that a server has to exit when its s
 _TOLD: Final = 0.6  # ... and then at SIGTERM
 _POLL: Final = 0.01  # seconds between two looks at what a server has left behind
 _REAPED: Final = 1.0  # seconds that the system has to end a process that was killed
+_BURIED: Final = 0.1  # ... and then what it has started; a container may have nobody who buries the dead
 _EXIT_PATIENCE: Final = 0.5  # seconds for the rest of what is known of a process's end
 
 
@@ -123,6 +124,8 @@ async def open_process(
         _signal(process, _KILL)
         with trio.move_on_after(_REAPED, shield=True):
             await process.wait()
+            with trio.move_on_after(_BURIED):
+                await _until_empty(process)
         with trio.CancelScope(shield=True):  # closing does not wait
             for stream in (process.stdin, process.stdout, process.stderr):
                 await trio.aclose_forcefully(stream)
@@ -159,8 +162,13 @@ async def _end(process: trio.Process, stdin: trio.abc.SendStream, grace: float) 
     if _signal(process, signal.SIGTERM):
         with trio.move_on_after(grace * _TOLD):
             await process.wait()
-            while _signal(process, _ALIVE):  # noqa: ASYNC110 - they are not our children: nothing tells
-                await trio.sleep(_POLL)
+            await _until_empty(process)
+
+
+async def _until_empty(process: trio.Process) -> None:
+    """Wait until all members of the process's group have ended. They are not our children: nothing tells."""
+    while _signal(process, _ALIVE):  # noqa: ASYNC110
+        await trio.sleep(_POLL)
 
 
 def _signal(process: trio.Process, number: int) -> bool:
