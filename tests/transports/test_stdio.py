@@ -431,6 +431,7 @@ async def test_a_server_that_heeds_nothing_is_ended_in_time_with_all_its_childre
                         await use(c, "x", text="x" * 1_000_000)
 
                 nursery.start_soon(be_lost)
+                await trio.sleep(0.1)
                 nursery.start_soon(fill)
                 await trio.sleep(0.1)
             began = trio.current_time()
