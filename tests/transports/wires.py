@@ -7,9 +7,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Unpack
 
+import mcp_types as types
+import pytest
 import trio
 
-from trio_mcp.errors import ConnectionLost
+from trio_mcp.errors import ConnectionLost, ConnectorError
 from trio_mcp.pipe_connector import PipeConnector, PipeOptions
 from trio_mcp.transports.pipe import Wire
 
@@ -25,6 +27,8 @@ DISCOVERED: JSON = {
     "ttlMs": 0,
     "cacheScope": "private",
 }
+both_eras = pytest.mark.parametrize("version", [MODERN, LEGACY])
+
 TEXT: JSON = {"resultType": "complete", "content": [{"type": "text", "text": "done"}]}
 
 
@@ -152,3 +156,44 @@ class MemoryConnector(PipeConnector):
 
     def _open_wire(self) -> AbstractAsyncContextManager[Wire]:
         return self._server.open_wire()
+
+
+class Call:
+    """A call in a task of its own, and what came of it."""
+
+    def __init__(self, nursery: trio.Nursery, c: MemoryConnector, name: str = "x") -> None:
+        self.result: types.CallToolResult | None = None
+        self.error: Exception | None = None
+        self.scope = trio.CancelScope()
+        self.ended_at: float | None = None
+        nursery.start_soon(self._make, c, name)
+
+    async def _make(self, c: MemoryConnector, name: str) -> None:
+        with self.scope:
+            try:
+                self.result = await c.call_tool(name)
+            except ConnectorError as exc:
+                self.error = exc
+        self.ended_at = trio.current_time()
+
+
+def named(wire: ScriptedWire, tool: str) -> Any:
+    """The id of the call to `tool`."""
+    (call,) = [each for each in wire.all("tools/call") if each["params"]["name"] == tool]
+    return call["id"]
+
+
+class Gate:
+    """Lets messages through to the wire only while it is open."""
+
+    def __init__(self, server: WireServer) -> None:
+        self.waiting: list[str] = []
+        self._opened = trio.Event()
+        server.on_send = self._pass
+
+    async def _pass(self, message: dict[str, Any]) -> None:
+        self.waiting.append(message.get("method", "answer"))
+        await self._opened.wait()
+
+    def open(self) -> None:
+        self._opened.set()
