@@ -285,9 +285,8 @@ class Dispatcher:
             with scope:
                 async with self._running:
                     answer = await self._answer(request)
-                    if (
-                        not scope.cancel_called
-                    ):  # a callback may end in spite of that, and nobody waits for it
+                    # A callback may end in spite of having been cancelled, and nobody waits for its answer.
+                    if not scope.cancel_called:
                         self._deliver(answer)
         finally:
             del self._answering[request.id]

@@ -151,6 +151,21 @@ async def test_an_answer_is_not_held_up_by_a_callback(version: str, autojump_clo
         assert (statistics.notifications, statistics.notifications_dropped) == (3000, 1999)
 
 
+async def test_a_burst_gives_quick_callbacks_their_turns(autojump_clock: MockClock) -> None:
+    server = WireServer(MODERN)
+    heard: list[str] = []
+
+    async def hear(notification: types.ServerNotification) -> None:
+        heard.append(notification.method)
+
+    async with server.connect(message_handler=hear) as c:
+        for _ in range(5000):
+            server.wire.notify("notifications/tools/list_changed")
+        await settle()
+        assert c.statistics().notifications_dropped == 0
+    assert len(heard) == 5000
+
+
 async def test_a_modern_server_gets_no_answers_to_what_it_may_not_ask(autojump_clock: MockClock) -> None:
     server = WireServer(MODERN)
     async with server.connect(roots=[]) as c:

@@ -11,6 +11,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from trio_mcp import (
+    ConnectionChange,
     ConnectionLost,
     NotConnected,
     ReconnectPolicy,
@@ -46,6 +47,19 @@ async def test_closing_ends_the_calls_in_flight_in_its_time(
     assert server.wire.closed
     if not stuck:
         assert server.wire.methods().count("notifications/cancelled") == 10
+
+
+async def test_closing_is_no_loss_that_the_callback_is_told_of(autojump_clock: MockClock) -> None:
+    server = WireServer(MODERN)
+    heard: list[ConnectionChange] = []
+
+    async def hear(change: ConnectionChange) -> None:
+        heard.append(change)
+
+    async with server.connect(connection_callback=hear) as c:
+        pass
+    assert not heard
+    assert c.statistics().notifications_dropped == 0
 
 
 async def test_a_wire_has_time_to_take_leave(autojump_clock: MockClock) -> None:

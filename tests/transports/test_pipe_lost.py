@@ -309,13 +309,16 @@ async def test_a_handshake_that_outlives_its_connection_is_not_taken_for_the_nex
             await trio.sleep(4)
         return result
 
-    async with server.connect(reconnect=POLICY, middleware=[linger]) as c:
-        for _ in range(2):
-            server.wire.break_off()
-            await trio.sleep(1.5)
+    async with server.connect(reconnect=POLICY, middleware=[linger]) as c, trio.open_nursery() as nursery:
+        server.wire.break_off()
+        await trio.sleep(1.5)
+        call = Call(nursery, c)
+        server.wire.break_off()
+        await trio.sleep(10)
+        assert call.result
         assert len(server.wires) == 3
-        await c.call_tool("x")
         assert server.wire.methods() == ["initialize", "notifications/initialized", "tools/call"]
+        assert c.statistics().reinitializations == 1
 
 
 async def test_a_new_session_that_is_refused_is_the_error_of_the_calls_and_tried_again_for_the_next(
