@@ -18,7 +18,7 @@ LAYERS: Final = [
     ["cli"],
     ["testing"],
     ["opening"],
-    ["http_connector", "stdio_connector"],
+    ["http_connector", "stdio_connector", "stream_connector"],
     ["pipe_connector"],
     ["connector"],
     ["options"],

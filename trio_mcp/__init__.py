@@ -59,6 +59,7 @@ from .opening import connect, open_connector
 from .reconnecting import ReconnectPolicy
 from .statistics import Statistics
 from .stdio_connector import StdioConnector
+from .stream_connector import StreamConnector, wrap_stream
 from .transports.stdio import StdioServer
 
 __all__ = [
@@ -100,6 +101,7 @@ __all__ = [
     "Statistics",
     "StdioConnector",
     "StdioServer",
+    "StreamConnector",
     "Subscription",
     "TaskChanged",
     "ToolsChanged",
@@ -116,6 +118,7 @@ __all__ = [
     "connect",
     "expand_uri_template",
     "open_connector",
+    "wrap_stream",
 ]
 
 # Without a handler of the program's, Python would print warnings to stderr: a library prints nothing.

@@ -201,6 +201,10 @@ class Dispatcher:
 
     def connection_changed(self, connected: bool, reason: str) -> None:
         """The connection was lost, or is there again."""
+        if not connected:
+            # Those who asked are gone: a new connection must not get the answers.
+            for scope in self._answering.values():
+                scope.cancel(reason="the server that asked is gone")
         if self._changes is not None:
             self._changes.put(ConnectionChange(connected, reason))
 
@@ -298,17 +302,15 @@ class Dispatcher:
         scope = self._answering[request.id] = trio.CancelScope()
         self._supervisor.callbacks.start_soon(self._serve, request, scope)
 
-    def forget_requests(self) -> None:
-        """Those who asked are gone: a new connection must not get the answers."""
-        for scope in self._answering.values():
-            scope.cancel(reason="the server that asked is gone")
-
     async def _serve(self, request: Request, scope: trio.CancelScope) -> None:
         in_callback.set(True)
         try:
             with scope:
                 async with self._running:
-                    self._deliver(await self._answer(request))
+                    answer = await self._answer(request)
+                    # A callback may end in spite of having been cancelled, and nobody waits for its answer.
+                    if not scope.cancel_called:
+                        self._deliver(answer)
         finally:
             del self._answering[request.id]
 

@@ -67,9 +67,13 @@ class PipeConnector(Connector):
     def _open_wire(self) -> AbstractAsyncContextManager[Wire]:
         """Connect for a block; see `OpenWire`."""
 
+    def _prepare(self, supervisor: Supervisor, statistics: Statistics) -> None:  # noqa: B027 - most need none
+        """Start what all wires of a connection need beside them, before the first is opened."""
+
     @asynccontextmanager
     async def _open_transport(self) -> AsyncGenerator[TransportFactory]:
         def make(inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> Transport:
+            self._prepare(supervisor, statistics)
             return Pipe(
                 self._name,
                 self._open_wire,

@@ -345,7 +345,9 @@ class Session:
 
     async def _with_session(self, send: Callable[[M], Awaitable[T]], message: M) -> T:
         """`send(message)`, and again with a new session if the server has ended the one that there was."""
-        renewal = None if self._renewal is None else await self._last_renewal(self._renewal)
+        renewal = None
+        if self._renewal is not None or not self.transport.connected:
+            renewal = await self._settled()
         try:
             return await send(message)
         except SessionExpired:
@@ -372,12 +374,20 @@ class Session:
 
     # Sessions that the server has ended
 
-    async def _last_renewal(self, renewal: _Renewal) -> _Renewal | None:
-        """The latest renewal; if this one is under way or has failed, there is a session first."""
-        await self._await_renewal(renewal)
-        if renewal.error is not None:
-            await self._renewed_since(renewal)
-        return self._renewal
+    async def _settled(self) -> _Renewal | None:
+        """Wait until there is a connection, and a session on it; gives the renewal that it came of."""
+        while True:
+            if not self.transport.connected:
+                await self.transport.ready()
+            renewal = self._renewal
+            if renewal is not None:
+                await self._await_renewal(renewal)
+                if renewal.error is not None and self.transport.connected and renewal is self._renewal:
+                    await self._renewed_since(renewal)
+            # From here to the sending there is no checkpoint: what is sent goes to whom this session is with.
+            latest = self._renewal
+            if self.transport.connected and (latest is None or (latest.done.is_set() and not latest.error)):
+                return latest
 
     async def _await_renewal(self, renewal: _Renewal) -> None:
         if renewal.task is trio.lowlevel.current_task() and not renewal.done.is_set():
@@ -408,10 +418,13 @@ class Session:
 
     def _reopened(self) -> None:
         """The transport has a new connection, to a server that knows nothing of the old one."""
-        self._dispatcher.forget_requests()
+        if self.closed:
+            return
         if self._envelope:
             self._dispatcher.interrupted("the connection was lost and opened again")
-        elif self._renewal is None or self._renewal.done.is_set():
+        else:
+            if self._renewal is not None:
+                self._renewal.scope.cancel(reason="the connection that this was for is lost")
             self._renewal = _Renewal()
             self._supervisor.errands.start_soon(self._renew, self._renewal)
 
@@ -419,12 +432,13 @@ class Session:
         in_callback.set(True)  # calls wait for this: it must not queue behind them
         renewal.task = trio.lowlevel.current_task()
         try:
-            with deadline(self._connect_timeout, self._too_slow):
-                self._adopt(await self._around_handshake(self._negotiator.initialize))
-            self._statistics.reinitializations += 1
-            self._dispatcher.interrupted("the server had ended the session, and there is a new one")
-            with trio.move_on_after(self._connect_timeout):
-                await self._restore()
+            with renewal.scope:
+                with deadline(self._connect_timeout, self._too_slow):
+                    self._adopt(await self._around_handshake(self._negotiator.initialize))
+                self._statistics.reinitializations += 1
+                self._dispatcher.interrupted("the server had ended the session, and there is a new one")
+                with trio.move_on_after(self._connect_timeout):
+                    await self._restore()
         except Exception as exc:  # also what a hook around the handshake raises: it is for those who wait
             renewal.error = exc
         finally:
@@ -436,6 +450,8 @@ class Session:
             try:
                 await self.transport.request(Request(self.next_id(), method, params))
             except ConnectorError as exc:
+                if not self.transport.connected:
+                    return  # the next connection has a session of its own, which is told all of it
                 self._standing.pop(key, None)
                 logger.warning("the new session refused %s: %s", method, exc)
 
@@ -444,6 +460,7 @@ class _Renewal:
     """One handshake that opens an expired session anew."""
 
     def __init__(self) -> None:
+        self.scope = trio.CancelScope()
         self.done = trio.Event()
         self.error: Exception | None = None
         self.task: trio.lowlevel.Task | None = None  # which makes it, and must not wait for itself

@@ -25,6 +25,8 @@ class Statistics:
     """Notifications received."""
     notifications_dropped: int = 0
     """Notifications that no callback saw, because it was too slow and its queue full."""
+    stderr_dropped: int = 0
+    """Lines of a server's stderr that no callback saw, because it was too slow, or had ended."""
     unknown_messages: int = 0
     """Messages that the protocol does not provide for here; they were dropped."""
     unanswerable_requests: int = 0

@@ -14,12 +14,15 @@ from .errors import ConfigurationError
 from .options import CommonOptions
 from .pipe_connector import PipeConnector, PipeOptions
 from .reconnecting import ReconnectPolicy
+from .statistics import Statistics
+from .supervision import Supervisor
 from .transports.pipe import Wire
-from .transports.stdio import StderrOption, StdioServer, open_process
+from .transports.stderr import Stderr, StderrOption
+from .transports.stdio import StdioServer, open_process
 
 __all__ = ["StdioConnector", "StdioOptions"]
 
-_GRACE: Final = 0.8  # the part of the goodbye that a process has to exit by itself, or at a signal
+_GRACE: Final = 0.9  # the part of the goodbye that a process has to exit by itself, or at a signal
 
 
 class StdioOptions(PipeOptions, total=False):
@@ -33,9 +36,10 @@ class StdioConnector(PipeConnector):
 
     Args:
         server: what to start.
-        stderr: where the server's stderr goes, line by line: a file such as `sys.stderr`, an async callback,
-            or None for the logger `trio_mcp.stderr` at level DEBUG. It is never the cause of an error; its
-            last lines stand in the error where the process dies.
+        stderr: where the server's stderr goes, line by line: a text file such as `sys.stderr`, an async
+            callback, or None for the logger `trio_mcp.stderr` at level DEBUG. What the server writes there is
+            never the cause of an error; its last lines stand in the error where the process dies. Up to 1,000
+            lines wait for the callback, then the oldest are forgotten; what it raises ends the block.
         timeout: seconds in which the server takes nothing of a message; then the connection counts as lost.
         roots: `file://` roots to offer; see `set_roots`.
         reconnect: whether a server that exits is started again, and how. Calls that were under way fail with
@@ -62,7 +66,7 @@ class StdioConnector(PipeConnector):
         if not isinstance(server, StdioServer):
             raise ConfigurationError(f"server must be a StdioServer, not {type(server).__name__}")
         if stderr is not None and not callable(stderr) and not hasattr(stderr, "write"):
-            raise ConfigurationError(f"stderr must be a file or a callback, not {type(stderr).__name__}")
+            raise ConfigurationError(f"stderr must be a text file or a callback, not {type(stderr).__name__}")
         # Without the arguments: they may hold secrets.
         super().__init__(
             f"stdio:{PurePath(server.command).name}",
@@ -76,6 +80,9 @@ class StdioConnector(PipeConnector):
         self._server = server
         self._stderr = stderr
 
+    def _prepare(self, supervisor: Supervisor, statistics: Statistics) -> None:
+        self._sink = Stderr(self._stderr, self._server.env or {}, supervisor, statistics)
+
     def _open_wire(self) -> AbstractAsyncContextManager[Wire]:
         grace = self._setup.goodbye_timeout * _GRACE
-        return open_process(self._server, self._stderr, self._max_message_size, grace)
+        return open_process(self._server, self._sink, self._max_message_size, grace)

@@ -23,11 +23,11 @@ from ..protocol.wire import (
 from ..statistics import Statistics
 from ..supervision import Supervisor
 
-__all__ = ["Inbox", "OneWay", "Transport", "TransportName"]
+__all__ = ["Inbox", "OneWay", "Transport", "TransportName", "nothing"]
 
 logger: Final = logging.getLogger("trio_mcp")
 
-TransportName: TypeAlias = Literal["streamable-http", "sse", "websocket", "stdio", "memory"]
+TransportName: TypeAlias = Literal["streamable-http", "sse", "websocket", "stdio", "stream", "memory"]
 OneWay: TypeAlias = Notification | Response | ErrorResponse
 """What is sent without an answer being expected."""
 
@@ -37,8 +37,8 @@ _MAX_ERRANDS: Final = 1000
 """Errands that may be waiting or under way; what is to be delivered beyond that is dropped and counted."""
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Stands where nobody wants to be called."""
 
 
 class Inbox(Protocol):
@@ -71,7 +71,8 @@ class Transport(ABC):
 
     Attributes:
         name: what kind it is.
-        reopened: called when a new connection has taken the place of one that was lost.
+        reopened: called when a new connection has taken the place of one that was lost, before anything
+            can be sent over it.
     """
 
     name: TransportName
@@ -81,7 +82,7 @@ class Transport(ABC):
         self._supervisor = supervisor
         self._statistics = statistics
         self._posts = trio.Semaphore(_MAX_POSTS)
-        self.reopened: Callable[[], object] = _nothing
+        self.reopened: Callable[[], object] = nothing
 
     async def open(self) -> None:
         """Connect, where there is a connection that all messages share.
@@ -89,12 +90,25 @@ class Transport(ABC):
         Raises:
             ConnectError: it could not be made.
         """
-        await trio.lowlevel.checkpoint()
+        await self.ready()
 
     @property
     def connected(self) -> bool:
         """Whether there is a way to the server at this moment, as far as that is known."""
         return True
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the connection was lost, and none will take its place."""
+        return False
+
+    async def ready(self) -> None:
+        """Wait until there is a way to the server, where one that was lost is being replaced.
+
+        Raises:
+            ConnectorError: there will be none; says why.
+        """
+        await trio.lowlevel.checkpoint()
 
     @abstractmethod
     async def request(self, message: Request) -> Response:

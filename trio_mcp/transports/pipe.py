@@ -12,18 +12,37 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from typing import Final, TypeAlias
 
 import trio
 
 from ..deadlines import Stalled, deadline
-from ..errors import ConnectorError, InternalError, MCPError, NotConnected, ProtocolError
-from ..protocol.versions import has_batches
-from ..protocol.wire import ErrorResponse, Message, Notification, Request, RequestId, Response, decode, encode
+from ..errors import (
+    ConnectionLost,
+    ConnectorError,
+    InternalError,
+    MCPError,
+    MessageTooLarge,
+    NotConnected,
+    ProtocolError,
+)
+from ..protocol.versions import has_batches, is_modern
+from ..protocol.wire import (
+    ErrorResponse,
+    JSONObject,
+    Message,
+    Notification,
+    Request,
+    RequestId,
+    Response,
+    decode,
+    encode,
+)
 from ..reconnecting import ReconnectPolicy
 from ..statistics import Statistics
 from ..supervision import Supervisor, open_flat_nursery
-from .base import Inbox, OneWay, Transport, TransportName, logger
+from .base import Inbox, OneWay, Transport, TransportName, logger, nothing
 
 __all__ = ["OpenWire", "Pipe", "Wire"]
 
@@ -32,7 +51,13 @@ _BURST: Final = 50  # messages after which the reader lets others have a turn
 
 
 class Wire(ABC):
-    """One connection that carries whole messages."""
+    """One connection that carries whole messages.
+
+    Attributes:
+        progressed: to be called by `send` when a part of a message has gone, where there are several.
+    """
+
+    progressed: Callable[[], object] = staticmethod(nothing)
 
     @abstractmethod
     async def send(self, message: bytes) -> None:
@@ -53,7 +78,11 @@ class Wire(ABC):
 
 
 OpenWire: TypeAlias = Callable[[], AbstractAsyncContextManager[Wire]]
-"""Connects for a block, or raises `ConnectError`. The block's end never waits for long."""
+"""Connects for a block, or raises `ConnectError`.
+
+The block's end may take leave of the other side. It is cancelled when the time for that is over; then it
+does not wait any more.
+"""
 
 
 class Pipe(Transport):
@@ -91,10 +120,12 @@ class Pipe(Transport):
         self._version: str | None = None
         self._waiting: dict[RequestId | _Outgoing, _Outgoing] = {}
         self._outbox: trio.MemorySendChannel[_Outgoing] | None = None  # None while there is no wire
+        self._lost: ConnectorError = NotConnected("the connection has not been opened")  # why there is none
+        self._given_up = False
         self._changed = trio.Event()  # set, and replaced, when a wire comes or is given up
-        self._failure: ConnectorError | None = None  # why there is none, and will be none
         self._wires = 0
         self._served = False  # whether the wire has brought anything
+        self._leaving = trio.Event()
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
         self._ended.set()
@@ -104,26 +135,37 @@ class Pipe(Transport):
     async def open(self) -> None:
         self._ended = trio.Event()
         self._supervisor.services.start_soon(self._serve)
-        await self._ready()
+        await self.ready()
 
     @property
     def connected(self) -> bool:
         return self._outbox is not None
 
+    @property
+    def given_up(self) -> bool:
+        return self._given_up
+
+    async def ready(self) -> None:
+        while self._outbox is None:
+            if self._given_up:
+                raise self._own(self._lost)
+            await self._changed.wait()
+        await trio.lowlevel.checkpoint()
+
     def adopt(self, version: str) -> None:
         self._version = version
 
     async def start(self) -> None:
-        pass  # there is nothing to be opened: the server's own messages come as they are
+        await (
+            trio.lowlevel.checkpoint()
+        )  # there is nothing to be opened: the server's messages come as they are
 
     async def request(self, message: Request) -> Response:
         outgoing = _Outgoing(encode(message))
-        outbox = await self._ready()
         try:
-            answer = await self._wait(message.id, outbox, outgoing)
+            answer = await self._wait(message.id, outgoing)
         except trio.Cancelled:
-            # Where the wire is another one by now, the server that worked on it is gone.
-            if outgoing.begun and message.method != "initialize" and self._outbox is outbox:
+            if outgoing.in_progress and message.method != "initialize":
                 params = {"requestId": message.id, "reason": "the caller was cancelled"}
                 self.deliver(Notification("notifications/cancelled", params))
             raise
@@ -134,41 +176,42 @@ class Pipe(Transport):
 
     async def notify(self, message: OneWay) -> None:
         outgoing = _Outgoing(encode(message), wants_answer=False)
-        await self._wait(outgoing, await self._ready(), outgoing)
+        await self._wait(outgoing, outgoing)
 
-    async def _wait(
-        self, key: RequestId | _Outgoing, outbox: trio.MemorySendChannel[_Outgoing], outgoing: _Outgoing
-    ) -> Response | ErrorResponse | None:
+    async def _wait(self, key: RequestId | _Outgoing, outgoing: _Outgoing) -> Response | ErrorResponse | None:
         """Have a message sent, and wait for its answer, if it wants one.
 
+        It never waits for another wire: what was meant for one server must not reach the next one unasked.
+
         Raises:
-            ConnectorError: the wire was lost before that.
+            ConnectorError: there is no wire, or it was lost before that.
         """
+        if self._outbox is None:
+            await trio.lowlevel.checkpoint()
+            raise self._own(self._lost)
         self._waiting[key] = outgoing
         try:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # then `done` is set as well
-                await outbox.send(outgoing)
+                await self._outbox.send(outgoing)
             await outgoing.done.wait()
         finally:
             outgoing.abandoned = True
             del self._waiting[key]
         if isinstance(outgoing.outcome, ConnectorError):
-            # Each call gets an error of its own: one object raised in many tasks would mix their stories.
-            raise copy.copy(outgoing.outcome) from outgoing.outcome.__cause__
+            raise self._own(outgoing.outcome)
         return outgoing.outcome
 
-    async def goodbye(self) -> None:
-        self._scope.cancel(reason="the connection is closed")
-        await self._ended.wait()
+    def _own(self, reason: ConnectorError) -> ConnectorError:
+        """An error for one caller: one object raised in many tasks would mix their stories."""
+        own = copy.copy(reason)
+        own.__cause__ = reason.__cause__
+        return own
 
-    async def _ready(self) -> trio.MemorySendChannel[_Outgoing]:
-        """The way out, as soon as there is one."""
-        while self._outbox is None:
-            if self._failure is not None:
-                raise copy.copy(self._failure) from self._failure.__cause__
-            await self._changed.wait()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        return self._outbox
+    async def goodbye(self) -> None:
+        self._leaving.set()
+        if self._outbox is None:
+            self._scope.cancel(reason="the connection is closed")  # a wire is being opened, or waited for
+        await self._ended.wait()
 
     # The wire
 
@@ -177,7 +220,7 @@ class Pipe(Transport):
             with self._scope:
                 self._give_up(await self._carry_on())
             if self._scope.cancelled_caught:
-                self._give_up(NotConnected("the connection is closed"))
+                self._give_up(_closed())
         finally:
             self._ended.set()
 
@@ -185,13 +228,15 @@ class Pipe(Transport):
         """Have one wire after the other carry messages; gives the reason when there will be no other one."""
         attempt = 0
         while True:
-            wires = self._wires
             lost = await self._carry()
-            if self._wires > wires:
-                self._inbox.connection_changed(False, str(lost))
             if self._served:
                 attempt = 0
-            if self._policy is None or self._wires == 0 or not self._policy.allows(attempt):
+            if (
+                self._leaving.is_set()
+                or self._policy is None
+                or self._wires == 0
+                or not self._policy.allows(attempt)
+            ):
                 return lost
             logger.warning("the connection was lost, and is opened again: %s", lost)
             self._served = False
@@ -204,7 +249,6 @@ class Pipe(Transport):
             async with self._open_wire() as wire:
                 await self._use(wire)
         except ConnectorError as exc:
-            self._lose(exc)
             return exc
         raise InternalError("a wire ended without a reason")
 
@@ -214,27 +258,46 @@ class Pipe(Transport):
             async with open_flat_nursery() as nursery:
                 nursery.start_soon(self._write, wire, receive)
                 nursery.start_soon(self._read, wire)
-                self._outbox = send
-                self._tell()
-                self._wires += 1
-                if self._wires > 1:
-                    self._statistics.reconnects += 1
-                    self._inbox.connection_changed(True, "the connection was opened again")
-                    self.reopened()
+                nursery.start_soon(self._until_left)
+                self._begin(send)
+        except ConnectorError as exc:
+            self._outbox = None
+            self._lose(exc)
+            if not self._leaving.is_set():
+                self._inbox.connection_changed(False, str(exc))
+            raise
         finally:
             self._outbox = None
             send.close()
             receive.close()
 
+    def _begin(self, outbox: trio.MemorySendChannel[_Outgoing]) -> None:
+        """There is a wire."""
+        self._outbox = outbox
+        self._wires += 1
+        if self._wires > 1:
+            self._statistics.reconnects += 1
+            self._inbox.connection_changed(True, "the connection was opened again")
+            self.reopened()
+        self._notice()
+
+    async def _until_left(self) -> None:
+        await self._leaving.wait()
+        raise _closed()
+
     async def _write(self, wire: Wire, outbox: trio.MemoryReceiveChannel[_Outgoing]) -> None:
         async for outgoing in outbox:
             if outgoing.abandoned:
                 continue
-            outgoing.begun = True
-            with deadline(self._send_timeout, self._not_taken):
+            outgoing.in_progress = outgoing.wants_answer
+            with deadline(self._send_timeout, self._not_taken) as scope:
+                wire.progressed = partial(self._extend, scope)
                 await wire.send(outgoing.data)
             if not outgoing.wants_answer:
                 outgoing.end(None)
+
+    def _extend(self, scope: trio.CancelScope) -> None:
+        scope.deadline = trio.current_time() + self._send_timeout
 
     def _not_taken(self) -> Stalled:
         return Stalled(f"the server took nothing of a message for {self._send_timeout:g} s (timeout=)")
@@ -242,24 +305,29 @@ class Pipe(Transport):
     async def _read(self, wire: Wire) -> None:
         taken = 0
         while True:
-            data = await wire.receive()
+            try:
+                data = await wire.receive()
+            except MessageTooLarge as exc:
+                raise _TooLargeToGoOn(exc.message) from exc
+            taken += 1
             try:
                 messages = decode(data, batches=has_batches(self._version))
             except ProtocolError as exc:
                 # Whose it was cannot be known; a program's print() on its stdout is nobody's.
                 self._statistics.unknown_messages += 1
                 logger.debug("something that the server sent was dropped: %s", exc)
-                continue
-            self._served = True
+                messages = []
+            self._served = self._served or bool(messages)
             for message in messages:
                 self._take_in(message)
-            taken += len(messages)
             if taken >= _BURST:
                 taken = 0
                 await self._inbox.breathe()
 
     def _take_in(self, message: Message) -> None:
         if isinstance(message, Request | Notification):
+            if isinstance(message, Notification) and message.method == "notifications/cancelled":
+                self._let_go(message.params or {})
             self._inbox.receive(message)
             return
         waiting = self._waiting.get(message.id) if message.id is not None else None
@@ -268,37 +336,56 @@ class Pipe(Transport):
         else:
             waiting.end(message)
 
+    def _let_go(self, params: JSONObject) -> None:
+        """The server has ended a subscription: it is not to be told so (26/basic/patterns/cancellation)."""
+        request_id = params.get("requestId")
+        # In the legacy era the id is one of the server's own requests.
+        if self._version is not None and is_modern(self._version) and isinstance(request_id, int | str):
+            waiting = self._waiting.get(request_id)
+            if waiting is not None:
+                waiting.in_progress = False
+
     def _lose(self, reason: ConnectorError) -> None:
         """End all calls that wait for an answer."""
+        self._lost = reason
         for waiting in self._waiting.values():
             waiting.end(reason)
 
     def _give_up(self, reason: ConnectorError) -> None:
         """There is no wire, and will be none."""
-        self._failure = reason
+        self._given_up = True
         self._lose(reason)
-        self._tell()
+        self._notice()
 
-    def _tell(self) -> None:
+    def _notice(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+def _closed() -> NotConnected:
+    return NotConnected("the connection is closed")
+
+
+class _TooLargeToGoOn(ConnectionLost, MessageTooLarge):
+    """A message that is too large ends the connection: whom it was for, nobody knows."""
 
 
 class _Outgoing:
     """A message on its way out, and what comes of it."""
 
-    __slots__ = ("abandoned", "begun", "data", "done", "outcome", "wants_answer")
+    __slots__ = ("abandoned", "data", "done", "in_progress", "outcome", "wants_answer")
 
     def __init__(self, data: bytes, *, wants_answer: bool = True) -> None:
         self.data = data
         self.wants_answer = wants_answer
         self.abandoned = False  # its caller has left
-        self.begun = False  # the other side may have seen of it
+        self.in_progress = False  # the other side may be at work on it
         self.done = trio.Event()
         self.outcome: Response | ErrorResponse | ConnectorError | None = None
 
     def end(self, outcome: Response | ErrorResponse | ConnectorError | None) -> None:
         """Wake the caller; the first outcome counts."""
         if not self.done.is_set():
+            self.in_progress = False
             self.outcome = outcome
             self.done.set()

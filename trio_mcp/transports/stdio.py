@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, TextIO, TypeAlias
+from typing import Any, Final
 
 import trio
 
@@ -19,13 +18,9 @@ from ..errors import ConfigurationError, ConnectError, ConnectionLost
 from ..supervision import open_flat_nursery
 from .lines import LineWire
 from .pipe import Wire
+from .stderr import LastWords, Stderr
 
-__all__ = ["StderrOption", "StdioServer", "open_process"]
-
-StderrOption: TypeAlias = TextIO | Callable[[str], Awaitable[None]] | None
-"""Where a server's stderr goes, by line: a file such as `sys.stderr`, a callback, or None for the log."""
-
-logger: Final = logging.getLogger("trio_mcp.stderr")
+__all__ = ["StdioServer", "open_process"]
 
 _WINDOWS: Final = sys.platform == "win32"
 _INHERITED: Final = tuple(
@@ -36,12 +31,27 @@ _INHERITED: Final = tuple(
         else "HOME LANG LC_ALL LC_CTYPE LOGNAME PATH SHELL TERM TMPDIR USER"
     ).split()
 )
-_LAST_WORDS: Final = 10  # lines of stderr that are kept for an error
-_LONGEST_LINE: Final = 1000  # characters of such a line
-_EXIT_PATIENCE: Final = 0.5  # seconds that a process has to exit when it has closed its stdout
+# A group of its own: Ctrl-C is for us, and the end is for all that it has started.
+_APART: Final[Mapping[str, Any]] = (
+    {
+        "creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+        | getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    }
+    if _WINDOWS
+    else {"start_new_session": True}
+)
+_ALIVE: Final = 0
+_KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+_ASKED: Final = 0.3  # the part of its time that a server has to exit when its stdin is closed
+_TOLD: Final = 0.6  # ... and then at SIGTERM
+_POLL: Final = 0.01  # seconds between two looks at what a server has left behind
+_REAPED: Final = 1.0  # seconds that the system has to end a process that was killed
+_BURIED: Final = 0.1  # ... and then what it has started; a container may have nobody who buries the dead
+_EXIT_PATIENCE: Final = 0.5  # seconds for the rest of what is known of a process's end
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class StdioServer:
     """A server that is a program to be started.
 
@@ -49,7 +59,7 @@ class StdioServer:
         command: the program, found on PATH.
         args: its arguments.
         env: variables beside those that every program needs; nothing else is inherited, since what the
-            environment holds of secrets is not the server's business.
+            environment holds of secrets is not the server's business. None is none.
         cwd: the directory that it is started in; None for the current one.
 
     Raises:
@@ -58,32 +68,37 @@ class StdioServer:
 
     command: str
     args: Sequence[str] = ()
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] | None = field(default=None, repr=False)
     cwd: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.command, str) or not self.command:
             raise ConfigurationError(f"command must be the name of a program, not {self.command!r}")
-        if isinstance(self.args, str) or not all(isinstance(each, str) for each in self.args):
+        if not isinstance(self.args, list | tuple) or not all(isinstance(each, str) for each in self.args):
             raise ConfigurationError("args must be a list of str; a shell's line is not taken apart")
-        if not all(isinstance(each, str) for pair in self.env.items() for each in pair):
+        if self.env is not None and (
+            not isinstance(self.env, Mapping)
+            or not all(isinstance(each, str) for pair in self.env.items() for each in pair)
+        ):
             raise ConfigurationError("env must be a mapping of str to str")
+        if not isinstance(self.cwd, str | os.PathLike | None):
+            raise ConfigurationError(f"cwd must be a path, not {type(self.cwd).__name__}")
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables that it gets."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        return {**inherited, **self.env}
+        return {**inherited, **(self.env or {})}
 
 
 @asynccontextmanager
 async def open_process(
-    server: StdioServer, stderr: StderrOption, max_message_size: int, grace: float
+    server: StdioServer, stderr: Stderr, max_message_size: int, grace: float
 ) -> AsyncGenerator[Wire]:
     """A wire to a process, which lives for as long as the block.
 
-    In the end its stdin is closed; if it has not exited then, its whole process group is terminated, and then
-    killed, within `grace` seconds.
+    In the end its stdin is closed. What of its process group is left then is terminated, and then killed,
+    within `grace` seconds; at once, if the block's end is cancelled.
 
     Raises:
         ConnectError: it could not be started.
@@ -92,95 +107,97 @@ async def open_process(
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    words = _LastWords(process.stderr, stderr)
     try:
+        words = LastWords(process.stderr, stderr)
         async with open_flat_nursery() as nursery:
             nursery.start_soon(words.collect)
-            yield _ProcessWire(process, process.stdin, process.stdout, max_message_size, words)
-            nursery.cancel_scope.cancel(reason="the process is ended")
+            nursery.start_soon(_close_when_ended, process, process.stdout)
+            try:
+                yield _ProcessWire(process, process.stdin, process.stdout, max_message_size, words)
+            finally:
+                nursery.start_soon(_drain, process.stdout)
+                await _end(process, process.stdin, grace)  # noqa: ASYNC102 - bounded, and may be cancelled
+                nursery.cancel_scope.cancel(reason="the process has ended")
     finally:
-        with trio.CancelScope(shield=True):
-            await _end(process, grace)
+        # Whatever came in between, nothing is left. A group's number is not given away while it has members,
+        # and if it has none any more, the one who has it now would have to be new in this very moment.
+        _signal(process, _KILL)
+        with trio.move_on_after(_REAPED, shield=True):
+            await process.wait()
+            with trio.move_on_after(_BURIED):
+                await _until_empty(process)
+        with trio.CancelScope(shield=True):  # closing does not wait
+            for stream in (process.stdin, process.stdout, process.stderr):
+                await trio.aclose_forcefully(stream)
 
 
 async def _start(server: StdioServer) -> trio.Process:
+    environment = server.environment
+    command = server.command
+    if _WINDOWS:  # pragma: no cover - there npx is npx.cmd, which is not found by its name alone
+        command = shutil.which(command, path=environment.get("PATH")) or command
     try:
         return await trio.lowlevel.open_process(
-            [server.command, *server.args],
+            [command, *server.args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=server.environment,
+            env=environment,
             cwd=server.cwd,
-            # A group of its own: Ctrl-C is for us, and the end is for all that it has started.
-            start_new_session=not _WINDOWS,
+            **_APART,
         )
-    except (OSError, ValueError) as exc:  # a ValueError is a NUL in an argument
-        why = exc.strerror if isinstance(exc, OSError) else str(exc)
+    except (OSError, ValueError) as exc:  # a ValueError is a NUL, or a variable with a = in its name
+        why = str(exc)
+        if isinstance(exc, OSError):
+            # It names the program or, where that does not exist, the directory.
+            why = f"{exc.strerror}" + (f": {exc.filename}" if exc.filename != command else "")
         raise ConnectError(f"the server {server.command!r} could not be started: {why}") from exc
 
 
-async def _end(process: trio.Process, grace: float) -> None:
-    assert process.stdin is not None
-    await process.stdin.aclose()
-    for send, share in ((None, 0.5), (signal.SIGTERM, 0.4)):
-        if send is not None:
-            _signal(process, send)
-        with trio.move_on_after(grace * share):
-            await process.wait()
-            break
-    _signal(process, None)  # what it has left behind, too
-    with trio.move_on_after(grace):
+async def _end(process: trio.Process, stdin: trio.abc.SendStream, grace: float) -> None:
+    """Have a process exit, and what it has started with it."""
+    await stdin.aclose()
+    with trio.move_on_after(grace * _ASKED):
         await process.wait()
-    for stream in (process.stdout, process.stderr):
-        assert stream is not None
-        await stream.aclose()
+    if _signal(process, signal.SIGTERM):
+        with trio.move_on_after(grace * _TOLD):
+            await process.wait()
+            await _until_empty(process)
 
 
-def _signal(process: trio.Process, number: signal.Signals | None) -> None:
-    """Send a signal to the process's group, or kill that."""
-    with suppress(ProcessLookupError, PermissionError):
-        if _WINDOWS:  # pragma: no cover - there are no groups to be signalled
-            process.terminate() if number is not None else process.kill()
-        else:
-            os.killpg(process.pid, number or signal.SIGKILL)
+async def _until_empty(process: trio.Process) -> None:
+    """Wait until all members of the process's group have ended. They are not our children: nothing tells."""
+    while _signal(process, _ALIVE):  # noqa: ASYNC110
+        await trio.sleep(_POLL)
 
 
-class _LastWords:
-    """Passes on what a process says on its stderr, and remembers the end of it."""
+def _signal(process: trio.Process, number: int) -> bool:
+    """Send a signal to the process's group; whether there was anybody in it."""
+    if _WINDOWS:  # pragma: no cover - there are no groups that could be signalled, nor a gentle way
+        if process.poll() is None and number != _ALIVE:
+            process.kill()
+        return process.poll() is None
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
-    def __init__(self, source: trio.abc.ReceiveStream, sink: StderrOption) -> None:
-        self.ended = trio.Event()
-        self._source = source
-        self._sink = sink
-        self._lines: deque[str] = deque(maxlen=_LAST_WORDS)
 
-    async def collect(self) -> None:
-        unread = b""
-        async for data in self._source:
-            *lines, unread = (unread + data).split(b"\n")
-            for line in lines:
-                await self._take(line)
-            if len(unread) > 1 << 16:
-                await self._take(unread)
-                unread = b""
-        if unread:
-            await self._take(unread)
-        self.ended.set()
+async def _drain(stdout: trio.abc.ReceiveStream) -> None:
+    """Read what nobody wants any more, so that a process that still writes can come to its end."""
+    try:
+        while await stdout.receive_some(1 << 16):
+            pass
+    except trio.ClosedResourceError:
+        pass
 
-    async def _take(self, data: bytes) -> None:
-        line = data.decode("utf-8", "replace").rstrip("\r")
-        self._lines.append(line[:_LONGEST_LINE])
-        if self._sink is None:
-            logger.debug("%s", line)
-        elif callable(self._sink):
-            await self._sink(line)
-        else:
-            self._sink.write(line + "\n")
-            self._sink.flush()
 
-    def __str__(self) -> str:
-        return "\n".join(self._lines)
+async def _close_when_ended(process: trio.Process, stdout: trio.abc.ReceiveStream) -> None:
+    """Where a process has exited, end its output too, though one that it has started may hold it open."""
+    await process.wait()
+    await trio.sleep(_EXIT_PATIENCE)
+    await stdout.aclose()
 
 
 class _ProcessWire(LineWire):
@@ -192,7 +209,7 @@ class _ProcessWire(LineWire):
         stdin: trio.abc.SendStream,
         stdout: trio.abc.ReceiveStream,
         max_message_size: int,
-        words: _LastWords,
+        words: LastWords,
     ) -> None:
         super().__init__(stdin, stdout, max_message_size)
         self._process = process
@@ -203,25 +220,25 @@ class _ProcessWire(LineWire):
             await super().send(message)
         except ConnectionLost:
             # The reader knows more about it in a moment; if the process is still there, this is the reason.
-            with trio.move_on_after(_EXIT_PATIENCE):
-                await trio.sleep_forever()
+            await trio.sleep(2 * _EXIT_PATIENCE)  # noqa: ASYNC120 - cancelled, nobody asks for the reason
             raise
 
     async def receive(self) -> bytes:
         try:
             return await super().receive()
         except ConnectionLost as exc:
-            with trio.move_on_after(_EXIT_PATIENCE):
-                await self._process.wait()
-                await self._words.ended.wait()
-            raise ConnectionLost(self._epitaph()) from exc.__cause__
+            cause = exc.__cause__
+        with trio.move_on_after(_EXIT_PATIENCE):
+            await self._process.wait()
+            await self._words.ended.wait()
+        raise ConnectionLost(self._epitaph()) from cause
 
     def _epitaph(self) -> str:
         code = self._process.returncode
         if code is None:
             what = "the server closed its output"
         elif code < 0:
-            what = f"the server was ended by signal {-code}"
+            what = f"the server was ended by signal {-code} ({signal.strsignal(-code)})"
         else:
             what = f"the server exited with code {code}"
         words = str(self._words)

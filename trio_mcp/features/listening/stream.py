@@ -82,7 +82,12 @@ class Stream:
         """Wait before the next attempt; False if there is none."""
         if self._acknowledged is not None and trio.current_time() - self._acknowledged >= _LASTING:
             self._attempt = 0
-        if self._policy is None or not _may_pass(lost) or not self._policy.allows(self._attempt):
+        if (
+            self._policy is None
+            or self._session.transport.given_up
+            or not _may_pass(lost)
+            or not self._policy.allows(self._attempt)
+        ):
             return False
         delay = self._policy.delay(self._attempt, self._rng)
         self._attempt += 1
