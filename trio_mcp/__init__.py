@@ -31,6 +31,7 @@ from .errors import (
     MessageTooLarge,
     NotConnected,
     ProtocolError,
+    ServerFailed,
     SessionExpired,
     TransportError,
     UnsupportedFeature,
@@ -50,11 +51,13 @@ from .features.listening.events import (
 )
 from .features.response_cache import CacheEntry, CacheKey, CacheStore, MemoryCache
 from .http_connector import HttpConnector
+from .memory_connector import MemoryConnector
 from .opening import connect, open_connector
 from .reconnecting import ReconnectPolicy
 from .statistics import Statistics
 from .stdio_connector import StdioConnector
 from .transports.stdio import StdioServer
+from .websocket_connector import WebSocketConnector
 
 __all__ = [
     "AccessDenied",
@@ -80,6 +83,7 @@ __all__ = [
     "InvalidOutput",
     "MCPError",
     "MemoryCache",
+    "MemoryConnector",
     "MessageTooLarge",
     "NotConnected",
     "PromptsChanged",
@@ -89,6 +93,7 @@ __all__ = [
     "ResourceUpdated",
     "ResourcesChanged",
     "ResultContext",
+    "ServerFailed",
     "SessionExpired",
     "Stalled",
     "Statistics",
@@ -101,6 +106,7 @@ __all__ = [
     "UnsupportedFeature",
     "UsageError",
     "VersionMismatch",
+    "WebSocketConnector",
     "__version__",
     "connect",
     "open_connector",
