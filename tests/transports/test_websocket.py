@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import httpx2
+import mcp_types as types
 import pytest
 import trio
 import trio.testing
@@ -24,20 +25,22 @@ from trio_mcp import (
     ConnectionChange,
     ConnectionLost,
     Connector,
+    ConnectorError,
     ConnectTimeout,
     HTTPStatusError,
     MessageTooLarge,
     NotConnected,
     ReconnectPolicy,
     Stalled,
+    TransportError,
     WebSocketConnector,
     connect,
     open_connector,
 )
 from trio_mcp.testing import HttpExchange, MemoryNetwork, serve_http
+from trio_mcp.transports.pipe import Wire
 
 from .websocket_servers import (
-    BINARY,
     CLOSE,
     CONTINUATION,
     HOST,
@@ -154,7 +157,7 @@ async def test_headers_are_sent_with_the_handshake(
     [
         (b"", "closed the connection during the WebSocket handshake"),
         (b"HTT", "closed the connection during the WebSocket handshake"),
-        (b"SSH-2.0-OpenSSH_9.9\r\n", "Bad HTTP message"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", "Bad HTTP message"),
         (b"\x00" * 100, "Bad HTTP message"),
         (b"HTTP/1.1 101 Go\r\n\r\n", "Connection: Upgrade"),
         (b"HTTP/1.1 101 Go\r\nconnection: upgrade\r\n\r\n", "Upgrade: websocket"),
@@ -701,26 +704,26 @@ async def test_a_connection_that_is_reset_fails_the_calls_that_wait(
             await c.ping()
 
 
-async def test_what_came_before_the_end_is_still_taken(
+async def test_what_came_before_the_end_is_still_taken_when_sending_fails(
     site: Site, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async def last(message: Json) -> None:
-        # The client writes while all of this is on its way to it.
-        await socket.send_message(answer(message, {"content": []}))
+    async def talk(socket: WebSocketConnection) -> None:
+        await socket.send_message("last")
         await socket.aclose(1001)
 
-    socket: WebSocketConnection
-
-    async def talk(its_socket: WebSocketConnection) -> None:
-        nonlocal socket
-        socket = its_socket
-        await scripted(tools__call=last)(socket)
-
     site.talk(talk)
-    async with site.connect() as c:
-        assert not (await c.call_tool("x")).is_error
-        with pytest.raises(ConnectionLost, match="1001"):
-            await c.ping()
+    received: list[bytes] = []
+
+    async def receive(wire: Wire) -> None:
+        received.append(await wire.receive())
+
+    async with WebSocketConnector(URL, network=site.network)._open_wire() as wire:
+        await trio.sleep(1)
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(ConnectionLost, match="1001"):
+                nursery.start_soon(receive, wire)
+                await wire.send(b"x")
+            assert received == [b"last"]
 
 
 async def test_the_block_ends_with_a_closing_handshake(
@@ -846,18 +849,36 @@ async def test_without_pings_silence_is_no_failure(
 async def test_a_server_that_takes_nothing_of_a_message_is_lost(
     site: Site, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async def stop(message: Json) -> None:
-        await trio.sleep_forever()
-
-    site.talk(scripted(tools__call=stop))
+    site.talk(scripted(tools__call=hang))
     site.network.set_link(HOST, window=1000)
     async with site.connect(timeout=5, ping_interval=None) as c:
-        with pytest.raises(Stalled):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(c.call_tool, "x", {"text": "y" * 1_000_000})
-                await c.call_tool("x", {"text": "y" * 1_000_000})
+
+        async def call() -> None:
+            with pytest.raises(Stalled, match="timeout="):
+                await c.call_tool("x", {"text": "y" * 500_000})
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(call)
         before = trio.current_time()
     assert trio.current_time() == before  # half a frame is out: there is nothing to be said
+
+
+async def test_a_server_that_closes_and_reads_no_more_is_lost_at_the_next_ping(
+    site: Site, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def serve(stream: trio.abc.Stream) -> None:
+        await stream.send_all(switching(await read_head(stream)))
+        await trio.sleep(1)
+        await stream.send_all(frame(CLOSE, b"\x03\xe9"))
+        await trio.sleep_forever()
+
+    site.serve(serve)
+    site.network.set_link(HOST, window=1000)
+    info = types.Implementation(name="x" * 1000, version="1")
+    error = await site.fail(client_info=info, timeout=1000, ping_interval=10)
+    assert "code 1001" in str(error)
+    assert trio.current_time() == 10.5
 
 
 # Reconnecting
@@ -897,7 +918,7 @@ async def test_a_connection_that_was_lost_is_opened_again_where_that_is_wanted(
     [
         ("ws://", "no host"),
         ("wss://server.test:99999/", "port"),
-        ("ws://user:secret@[", "it cannot be read"),
+        ("ws://user:secret@host:port", "it cannot be read"),
         ("ws://a b/", "white space"),
     ],
 )
@@ -924,11 +945,25 @@ def test_options_that_cannot_work_are_refused_at_once() -> None:
         WebSocketConnector(URL, auth=object())  # type: ignore[arg-type]
 
 
-async def test_a_host_that_idna_refuses_is_a_configuration_error(
-    site: Site, autojump_clock: trio.testing.MockClock
-) -> None:
-    error = await site.fail(f"ws://{'x' * 64}.test/")
-    assert isinstance(error, ConnectError | ConfigurationError)
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (OSError("no route"), ConnectError),
+        (UnicodeError("label too long"), ConfigurationError),
+        (ZeroDivisionError("odd"), TransportError),
+    ],
+)
+async def test_a_network_that_fails_is_a_typed_error(raised: Exception, kind: type[Exception]) -> None:
+    class Failing:
+        async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            raise raised
+
+    with pytest.raises(ConnectorError) as caught:
+        async with open_connector(URL, network=Failing()):
+            pass
+    assert type(caught.value) is kind
+    assert caught.value.__cause__ is raised
 
 
 async def test_a_stream_that_raises_anything_is_a_lost_connection(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -30,10 +31,10 @@ def listen(nursery: trio.Nursery, network: MemoryNetwork, serve: Serve, port: in
 
     async def handle(stream: trio.abc.Stream) -> None:
         async with stream:
-            try:
+            with suppress(
+                trio.BrokenResourceError, trio.ClosedResourceError
+            ):  # the client may go at any time
                 await serve(stream)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the client may go at any time
 
     nursery.start_soon(trio.serve_listeners, handle, [network.listen(HOST, port)])
 
@@ -55,10 +56,8 @@ def accepting(
             if seen is not None:
                 seen.append(request)
             socket = await request.accept(subprotocol=subprotocol)
-            try:
+            with suppress(ConnectionClosed):
                 await talk(socket)
-            except ConnectionClosed:
-                pass
             nursery.cancel_scope.cancel()
 
     return serve
@@ -88,7 +87,7 @@ def scripted(**methods: Callable[[Json], Awaitable[Json | None]]) -> Talk:
 
 
 def answer(message: Json, result: Json) -> str:
-    return json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result})
+    return json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}, ensure_ascii=False)
 
 
 def official(server: Server[Any]) -> Talk:
@@ -100,22 +99,18 @@ def official(server: Server[Any]) -> Talk:
 
         async def read() -> None:
             with to_server:
-                try:
+                with suppress(ConnectionClosed):
                     while True:
                         text = await socket.get_message()
                         message = types.jsonrpc_message_adapter.validate_json(text, by_name=False)
                         await to_server.send(SessionMessage(message))
-                except ConnectionClosed:
-                    pass
 
         async def write() -> None:
-            with from_server:
+            with from_server, suppress(ConnectionClosed):
                 async for message in from_server:
-                    data = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                    try:
-                        await socket.send_message(data)
-                    except ConnectionClosed:
-                        return
+                    await socket.send_message(
+                        message.message.model_dump_json(by_alias=True, exclude_unset=True)
+                    )
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read)
@@ -141,7 +136,7 @@ async def read_head(stream: trio.abc.Stream) -> bytes:
 
 
 def saying(reply: bytes, *, stay: bool = False) -> Serve:
-    """A server that answers the handshake with these bytes, and closes the connection unless it is to stay."""
+    """A server that answers the handshake with these bytes, and closes unless it is to stay."""
 
     async def serve(stream: trio.abc.Stream) -> None:
         await read_head(stream)
@@ -170,11 +165,8 @@ def frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bool = False) 
     """A frame as a server sends it (RFC 6455, 5.2), or masked as a client's."""
     masked = 0x80 if mask else 0
     size = len(payload)
-    if size < 126:
-        length = bytes([masked | size])
-    else:
-        length = bytes([masked | 126]) + struct.pack("!H", size)
+    length = bytes([masked | min(size, 126)]) + (struct.pack("!H", size) if size > 125 else b"")
     return bytes([(0x80 if fin else 0) | opcode]) + length + (bytes(4) if mask else b"") + payload
 
 
-TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
+TEXT, CONTINUATION, CLOSE, PING = 1, 0, 8, 9

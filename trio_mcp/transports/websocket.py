@@ -101,6 +101,8 @@ class _WebSocketWire(Wire):
         try:
             message = await self._socket.get_message()
         except ConnectionClosed:
+            if self._socket.closed is None:  # the reader fails, and is about to tell
+                await self._link.reader.ended.wait()
             raise self._lost() from self._link.reader.failure
         # A binary frame means the same: there are servers that send no other.
         data = message if isinstance(message, bytes) else message.encode()
@@ -128,10 +130,9 @@ class _WebSocketWire(Wire):
 
     def _lost(self) -> ConnectorError:
         """Why the connection has ended."""
-        closed, failure = self._socket.closed, self._link.reader.failure
+        closed = self._socket.closed
         if closed is None:
-            what = "without a reason" if failure is None else f"by {type(failure).__name__}"
-            return ConnectionLost(f"the WebSocket connection broke {what}")
+            return ConnectionLost(f"the WebSocket connection broke: {self._link.reader.failure!r}")
         if closed.code == _ABNORMAL:
             return ConnectionLost("the connection broke: the WebSocket was not closed in order")
         if closed.reason == self._too_large:

@@ -19,12 +19,12 @@ from trio_websocket import WebSocketConnection, wrap_client_stream
 from ..deadlines import ConnectTimeout, deadline
 from ..errors import AccessDenied, ConfigurationError, ConnectError, HTTPStatusError, ProtocolError
 from ..http.client_engine import ClientReply, cookie_jar
-from ..http.failures import root_cause, translate_errors
+from ..http.failures import translate_errors
 from ..http.http11 import ResponseParser
-from ..http.pool import Pool
+from ..http.pool import Pool, connect
 from ..http.response import HttpResponse
 from ..http.transport import TrioTransport, address
-from ..network import Network, close_at_once, dial
+from ..network import Network, close_at_once
 from ..supervision import FlatNursery
 from .websocket_stream import NotSwitched, Reader, WatchedStream
 
@@ -142,7 +142,7 @@ class Handshake(httpx2.AsyncBaseTransport):
         if self._rounds > _MAX_ROUNDS:
             raise ConnectError(f"the auth flow does not end: it has made {_MAX_ROUNDS} handshakes")
         with deadline(self._timeout, self._too_slow):
-            stream = await self._dial(request.url)
+            stream = await connect(self._network, address(request.url).origin, self._tls)
             try:
                 answer = await self._shake_hands(stream, request)
             except BaseException:
@@ -165,15 +165,6 @@ class Handshake(httpx2.AsyncBaseTransport):
 
     def _too_slow(self) -> ConnectTimeout:
         return ConnectTimeout(f"no WebSocket within {self._timeout:g} s (timeout=)")
-
-    async def _dial(self, url: httpx2.URL) -> trio.abc.Stream:
-        origin = address(url).origin
-        try:
-            return await dial(self._network, origin.host, origin.port, self._tls() if origin.tls else None)
-        except (OSError, trio.BrokenResourceError) as exc:
-            raise ConnectError(f"could not connect: {root_cause(exc)}") from exc
-        except UnicodeError as exc:
-            raise ConfigurationError(f"not a usable URL: {exc}") from exc
 
     async def _shake_hands(self, raw: trio.abc.Stream, request: httpx2.Request) -> Link | httpx2.Response:
         stream = WatchedStream(raw)

@@ -55,7 +55,7 @@ class WatchedStream(trio.abc.Stream):
         await self._stream.send_all(data)
         self.torn, self.sent = False, True
 
-    async def wait_send_all_might_not_block(self) -> None:
+    async def wait_send_all_might_not_block(self) -> None:  # pragma: no cover - trio-websocket never asks
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
@@ -93,12 +93,14 @@ class Reader:
     Attributes:
         scope: around the reader.
         on_end: called when it has ended.
+        ended: set then.
         failure: what it raised; None if it ended by itself.
     """
 
     def __init__(self, nursery: FlatNursery) -> None:
         self.scope: trio.CancelScope = trio.CancelScope(shield=True)
         self.on_end: Callable[[], object] = _nothing
+        self.ended: trio.Event = trio.Event()
         self.failure: Exception | None = None
         self._nursery = nursery
 
@@ -113,4 +115,5 @@ class Reader:
         except Exception as exc:  # a reader that fails is a connection that is lost
             self.failure = exc
         finally:
+            self.ended.set()
             self.on_end()
