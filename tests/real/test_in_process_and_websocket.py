@@ -97,7 +97,7 @@ def fresh() -> None:
         mcp_server.subscribed,
         mcp_server.levels,
     ):
-        each.clear()  # type: ignore[attr-defined]
+        each.clear()
 
 
 @pytest.fixture

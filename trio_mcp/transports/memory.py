@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import anyio
@@ -136,20 +136,20 @@ class _MemoryWire(Wire):
 
     async def send(self, message: bytes) -> None:
         parsed = types.jsonrpc_message_adapter.validate_json(message, by_name=False)
-        try:
+        with suppress(anyio.BrokenResourceError):
             await self._to_server.send(SessionMessage(parsed))
-        except anyio.BrokenResourceError:
-            # The reader has more to say: there may be answers on the way.
-            await trio.sleep(_PATIENCE)
-            reason = await self._run.reason()
-            raise reason from reason.__cause__
+            return
+        # The reader has more to say: there may be answers on the way.
+        await trio.sleep(_PATIENCE)
+        raise await self._run.reason()
 
     async def receive(self) -> bytes:
-        try:
-            message = (await self._from_server.receive()).message
-        except anyio.EndOfStream:
-            reason = await self._run.reason()
-            raise reason from reason.__cause__
+        sent: SessionMessage | None = None
+        with suppress(anyio.EndOfStream):
+            sent = await self._from_server.receive()
+        if sent is None:
+            raise await self._run.reason()
+        message = sent.message
         if self._run.raise_exceptions and isinstance(message, types.JSONRPCError):
             await self._rather_raise(message)
         try:
@@ -169,8 +169,7 @@ class _MemoryWire(Wire):
             with trio.move_on_after(_PATIENCE):
                 await self._run.ended.wait()
             if self._run.failure is not None:
-                reason = await self._run.reason()
-                raise reason from reason.__cause__
+                raise await self._run.reason()
 
 
 def _failed(exc: Exception) -> ServerFailed:

@@ -7,7 +7,7 @@ This is what servers out there do: the subprotocol `mcp`, and JSON-RPC as it is 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final
 
@@ -90,17 +90,18 @@ class _WebSocketWire(Wire):
         self._too_large = too_large
 
     async def send(self, message: bytes) -> None:
-        try:
+        with suppress(ConnectionClosed):
             await self._socket.send_message(message.decode())
-        except ConnectionClosed:
-            # What came before the end is still to be read, and may be the answer to a call.
-            await trio.sleep(_LAST_WORDS)
-            raise self._lost() from None
+            return
+        # What came before the end is still to be read, and may be the answer to a call.
+        await trio.sleep(_LAST_WORDS)
+        raise self._lost()
 
     async def receive(self) -> bytes:
-        try:
+        message: str | bytes | None = None
+        with suppress(ConnectionClosed):
             message = await self._socket.get_message()
-        except ConnectionClosed:
+        if message is None:
             if self._socket.closed is None:  # the reader fails, and is about to tell
                 await self._link.reader.ended.wait()
             raise self._lost() from self._link.reader.failure
@@ -117,11 +118,11 @@ class _WebSocketWire(Wire):
             with trio.move_on_after(interval) as scope:
                 # A large message on a slow way holds up the pong, and is a sign of life as well.
                 self._link.stream.on_data = partial(_postpone, scope, interval)
-                try:
+                with suppress(ConnectionClosed):
                     await self._socket.ping()
-                except ConnectionClosed:
-                    await trio.sleep(_LAST_WORDS)  # the reader tells why, unless it is stuck in a reply
-                    raise self._lost() from None
+            if self._socket.closed is not None:
+                await trio.sleep(_LAST_WORDS)  # the reader tells why, unless it is stuck in a reply
+                raise self._lost()
             if scope.cancelled_caught:
                 self.silent = True
                 raise Stalled(
