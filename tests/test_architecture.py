@@ -18,7 +18,7 @@ LAYERS: Final = [
     ["cli"],
     ["testing"],
     ["opening"],
-    ["http_connector", "stdio_connector", "stream_connector"],
+    ["http_connector", "memory_connector", "stdio_connector", "stream_connector", "websocket_connector"],
     ["pipe_connector"],
     ["connector"],
     ["options"],
@@ -137,6 +137,7 @@ def test_no_module_imports_the_package_itself() -> None:
 
 def test_importing_trio_mcp_leaves_the_heavy_libraries_alone() -> None:
     heavy = ["mcp", "typer", "rich", "jsonschema", "httpx", "starlette", "uvicorn", "opentelemetry"]
+    heavy += ["trio_websocket", "wsproto", "h11", "anyio"]
     script = f"import sys, trio_mcp; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60

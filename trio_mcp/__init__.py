@@ -31,6 +31,7 @@ from .errors import (
     MessageTooLarge,
     NotConnected,
     ProtocolError,
+    ServerFailed,
     SessionExpired,
     TaskCancelled,
     ToolFailed,
@@ -55,12 +56,14 @@ from .features.response_cache import CacheEntry, CacheKey, CacheStore, MemoryCac
 from .features.tasks import TASKS_EXTENSION, TaskHandle, TaskUpdate
 from .features.uri_templates import expand_uri_template
 from .http_connector import HttpConnector
+from .memory_connector import MemoryConnector
 from .opening import connect, open_connector
 from .reconnecting import ReconnectPolicy
 from .statistics import Statistics
 from .stdio_connector import StdioConnector
 from .stream_connector import StreamConnector, wrap_stream
 from .transports.stdio import StdioServer
+from .websocket_connector import WebSocketConnector
 
 __all__ = [
     "TASKS_EXTENSION",
@@ -87,6 +90,7 @@ __all__ = [
     "InvalidOutput",
     "MCPError",
     "MemoryCache",
+    "MemoryConnector",
     "MessageTooLarge",
     "NotConnected",
     "PromptsChanged",
@@ -96,6 +100,7 @@ __all__ = [
     "ResourceUpdated",
     "ResourcesChanged",
     "ResultContext",
+    "ServerFailed",
     "SessionExpired",
     "Stalled",
     "Statistics",
@@ -114,6 +119,7 @@ __all__ = [
     "UnsupportedFeature",
     "UsageError",
     "VersionMismatch",
+    "WebSocketConnector",
     "__version__",
     "connect",
     "expand_uri_template",

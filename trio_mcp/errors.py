@@ -13,6 +13,7 @@ The cause, where there is one, is `__cause__`.
   │   ├── ConnectError              could not connect
   │   │   └── ConnectTimeout        ... in time (also a trio.TooSlowError; in deadlines.py)
   │   ├── ConnectionLost            the connection broke; the request may have been carried out
+  │   │   ├── ServerFailed          ... because the server, which runs in this process, raised an exception
   │   │   └── Stalled               ... by silence (also a trio.TooSlowError; in deadlines.py)
   │   └── HTTPStatusError           the server answered with an HTTP error status
   │       ├── SessionExpired        404: the server no longer knows the session
@@ -57,6 +58,7 @@ __all__ = [
     "MessageTooLarge",
     "NotConnected",
     "ProtocolError",
+    "ServerFailed",
     "SessionExpired",
     "ToolFailed",
     "TaskCancelled",
@@ -135,6 +137,10 @@ class ConnectError(TransportError):
 
 class ConnectionLost(TransportError):
     """The connection broke before the answer came; the server may have carried the request out."""
+
+
+class ServerFailed(ConnectionLost):
+    """A server in this process raised an exception, which ended it. That exception is `__cause__`."""
 
 
 class HTTPStatusError(TransportError):

@@ -29,7 +29,8 @@ from .errors import ConfigurationError
 from .features.extensions import ExtensionsOption
 from .features.response_cache import CacheOption
 from .http import HttpClient, HttpClientOption, Verify, open_engine
-from .http.setup import check_http_client, check_verify, has_lawful_port
+from .http.setup import check_http_client, check_verify
+from .http.urls import check_url, public_url
 from .middleware.chain import MiddlewareOption
 from .negotiation import VersionOption
 from .network import Network
@@ -142,7 +143,7 @@ class HttpConnector(Connector):
             raise ConfigurationError("http_client, network and proxy exclude each other")
         if network is not None and not isinstance(network, Network):
             raise TypeError(f"network must have open_stream(), as {type(network).__name__} has not")
-        url = _check_url(base_url)
+        url = check_url(base_url, ("http", "https"))
         if list_roots_callback is None and roots is not None:
             list_roots_callback = self._list_own_roots
         # Without what authenticates: httpx2 logs each URL.
@@ -164,7 +165,7 @@ class HttpConnector(Connector):
         self._max_message_size = check_positive("max_message_size", max_message_size)
         self._max_connections = check_positive("max_connections", max_connections)
         setup = make_setup(
-            str(url.copy_with(userinfo=b"", query=None, fragment=None)),
+            public_url(url),
             _audience(self._endpoint, self._headers, known=self._auth is None and http_client is None),
             sampling_callback=sampling_callback,
             elicitation_callback=elicitation_callback,
@@ -230,27 +231,3 @@ def _audience(url: httpx2.URL, headers: Mapping[str, str], *, known: bool) -> tu
     texts = str(url), json.dumps(whose, sort_keys=True)
     server, owner = (hashlib.sha256(text.encode()).hexdigest() for text in texts)
     return server, owner
-
-
-def _check_url(base_url: str) -> httpx2.URL:
-    if not isinstance(base_url, str):
-        raise ConfigurationError(f"the URL must be a str, not {type(base_url).__name__}")
-    if any(character.isspace() for character in base_url):
-        raise ConfigurationError("not a usable URL: it has white space in it")
-    if "://" not in base_url:
-        shown = base_url.partition("?")[0].rpartition("@")[2]  # a user, a password and a query may be secret
-        raise ConfigurationError(f"the URL has no scheme: did you mean http://{shown}?")
-    try:
-        url = httpx2.URL(base_url)
-    except (httpx2.InvalidURL, UnicodeError) as exc:
-        # It quotes what it cannot read: with an @ in the URL, that may be a password.
-        reason = "it cannot be read" if "@" in base_url else str(exc)
-        raise ConfigurationError(f"not a usable URL: {reason}") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigurationError(
-            "the URL of an MCP endpoint looks like https://example.com/mcp; this one has "
-            + (f"the scheme {url.scheme!r}" if url.host else "no host")
-        )
-    if not has_lawful_port(url):
-        raise ConfigurationError(f"the port of a URL is between 1 and 65535, not {url.port}")
-    return url

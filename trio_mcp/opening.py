@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import mcp_types as types
 import trio
@@ -14,10 +14,15 @@ from .connector import Connector, check_trio
 from .errors import ConfigurationError
 from .http import HttpClientOption, Verify
 from .http_connector import HttpConnector, HttpTransportOption
+from .memory_connector import MemoryConnector, MemoryOptions, is_server
 from .network import Network
 from .options import CommonOptions
 from .stdio_connector import StdioConnector, StdioOptions
 from .transports.stdio import StdioServer
+from .websocket_connector import WebSocketConnector, WebSocketOptions
+
+if TYPE_CHECKING:
+    from .memory_connector import InProcessServer
 
 __all__ = ["HttpOptions", "connect", "open_connector"]
 
@@ -42,33 +47,49 @@ class HttpOptions(CommonOptions, total=False):
 @overload
 def open_connector(target: str, **options: Unpack[HttpOptions]) -> Connector: ...
 @overload
+def open_connector(target: str, **options: Unpack[WebSocketOptions]) -> Connector: ...
+@overload
 def open_connector(target: StdioServer, **options: Unpack[StdioOptions]) -> Connector: ...
-def open_connector(target: str | StdioServer, **options: Any) -> Connector:
+@overload
+def open_connector(target: InProcessServer, **options: Unpack[MemoryOptions]) -> Connector: ...
+def open_connector(target: str | StdioServer | InProcessServer, **options: Any) -> Connector:
     """The connector for `target`, to be entered:
 
         async with open_connector("https://example.com/mcp", auth="token") as c:
             tools = await c.list_tools()
 
     Args:
-        target: the URL of an MCP endpoint, `http://` or `https://`; or a `StdioServer`, which is started.
-        **options: see `HttpConnector` and `StdioConnector`.
+        target: the URL of an MCP endpoint, `http://`, `https://`, `ws://` or `wss://`; a `StdioServer`, which
+            is started; or a server object of the official SDK, which runs in this process.
+        **options: see `HttpConnector`, `WebSocketConnector`, `StdioConnector` and `MemoryConnector`.
 
     Raises:
         ConfigurationError: a target or an option that cannot work. Entering the block raises `ConnectError`,
             and the other errors of `errors.py`, each flat and typed.
     """
+    if isinstance(target, str):
+        scheme = target.partition("://")[0].lower()
+        return (WebSocketConnector if scheme in ("ws", "wss") else HttpConnector)(target, **options)
     if isinstance(target, StdioServer):
         return StdioConnector(target, **options)
-    if isinstance(target, str):
-        return HttpConnector(target, **options)
-    raise ConfigurationError(f"a target is a URL (str) or a StdioServer, not {type(target).__name__}")
+    if is_server(target):
+        return MemoryConnector(target, **options)
+    raise ConfigurationError(
+        f"a target is a URL (str), a StdioServer or a server object, not {type(target).__name__}"
+    )
 
 
 @overload
 async def connect(nursery: trio.Nursery, target: str, **options: Unpack[HttpOptions]) -> Connector: ...
 @overload
+async def connect(nursery: trio.Nursery, target: str, **options: Unpack[WebSocketOptions]) -> Connector: ...
+@overload
 async def connect(
     nursery: trio.Nursery, target: StdioServer, **options: Unpack[StdioOptions]
+) -> Connector: ...
+@overload
+async def connect(
+    nursery: trio.Nursery, target: InProcessServer, **options: Unpack[MemoryOptions]
 ) -> Connector: ...
 async def connect(nursery: trio.Nursery, target: Any, **options: Any) -> Connector:
     """Connect to `target`, with the connection's tasks in the caller's nursery.

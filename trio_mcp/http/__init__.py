@@ -13,6 +13,7 @@ A request falls through these rooms, and its response comes back the same way:
     pool.py                  connections, by origin
     exchange.py              one request and its response on one connection
     http11.py                HTTP/1.1 as bytes
+    urls.py                  the URLs of servers
 """
 
 from .client import HttpClient

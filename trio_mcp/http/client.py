@@ -18,6 +18,7 @@ from ..errors import HTTPStatusError
 from .engine import Engine, HttpRequest
 from .response import HttpResponse
 from .setup import has_lawful_port
+from .urls import public_url
 
 __all__ = ["HttpClient"]
 
@@ -94,12 +95,12 @@ class HttpClient:
             if response.status not in (307, 308) or _origin(target) != _origin(origin):
                 raise self._refused(
                     response,
-                    f"a redirect to {_public(target)}, which is not followed: "
+                    f"a redirect to {public_url(target)}, which is not followed: "
                     "use that URL if it is the server that you mean",
                 )
             request.url = str(target)
         raise self._refused(
-            response, f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(target)}"
+            response, f"more than {_MAX_REDIRECTS} redirects, the last one to {public_url(target)}"
         )
 
     def _linger(self, response: HttpResponse) -> bool:
@@ -135,7 +136,3 @@ class HttpClient:
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
-
-
-def _public(url: httpx2.URL) -> str:
-    return str(url.copy_with(userinfo=b"", query=None, fragment=None))

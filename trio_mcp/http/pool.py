@@ -19,7 +19,7 @@ from .connection import Connection, Origin
 from .exchange import Exchange
 from .failures import root_cause
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "connect"]
 
 # Servers close idle connections, most after 5 s at the earliest. A request that crosses with that is lost,
 # and a tool call is not sent twice.
@@ -142,15 +142,29 @@ class Pool:
 
     async def _dial(self, origin: Origin, seconds: float) -> trio.abc.Stream:
         with deadline(seconds, lambda: ConnectTimeout(f"no connection within {seconds:g} s (timeout=)")):
-            try:
-                return await dial(
-                    self._network, origin.host, origin.port, self._tls() if origin.tls else None
-                )
-            except (OSError, trio.BrokenResourceError) as exc:
-                raise ConnectError(f"could not connect: {root_cause(exc)}") from exc
-            except UnicodeError as exc:
-                raise ConfigurationError(f"not a usable URL: {exc}") from exc
-            except ConfigurationError:
-                raise
-            except Exception as exc:  # a network of the user's may raise anything
-                raise TransportError(f"the network failed: {type(exc).__name__}") from exc
+            return await connect(self._network, origin, self._tls)
+
+
+async def connect(network: Network, origin: Origin, tls: Callable[[], ssl.SSLContext]) -> trio.abc.Stream:
+    """A stream to `origin`, secured where that says so.
+
+    Args:
+        network: what to dial with.
+        origin: where to.
+        tls: gives the context for `https://`.
+
+    Raises:
+        ConnectError: no connection.
+        ConfigurationError: there can be no such host, or no such TLS.
+        TransportError: the network, which is the user's, failed in another way.
+    """
+    try:
+        return await dial(network, origin.host, origin.port, tls() if origin.tls else None)
+    except (OSError, trio.BrokenResourceError) as exc:
+        raise ConnectError(f"could not connect: {root_cause(exc)}") from exc
+    except UnicodeError as exc:
+        raise ConfigurationError(f"not a usable URL: {exc}") from exc
+    except ConfigurationError:
+        raise
+    except Exception as exc:  # a network of the user's may raise anything
+        raise TransportError(f"the network failed: {type(exc).__name__}") from exc
