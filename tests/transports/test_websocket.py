@@ -549,7 +549,7 @@ async def test_a_message_that_is_too_large_in_fragments_ends_the_connection(
     pieces = [frame(CONTINUATION, b"x" * 60_000, fin=False) for _ in range(40)]
     site.serve(bytewise(frame(TEXT, b"x", fin=False), *pieces))
     error = await site.fail(max_message_size=1_000_000)
-    assert type(error) is MessageTooLarge
+    assert isinstance(error, MessageTooLarge)
     assert "1000000 bytes; max_message_size" in str(error)
 
 
