@@ -107,6 +107,7 @@ class Dispatcher:
         self._watchers: dict[str, list[Watcher]] = {}
         self._mailboxes: list[Mailbox[Any]] = []
         self._closed = False
+        self._connected = True  # what the callback for that was told last
         self._logs = self._open_mailbox(callbacks.logging)
         self._messages = self._open_mailbox(callbacks.message)
         self._changes = self._open_mailbox(callbacks.connection)
@@ -184,9 +185,10 @@ class Dispatcher:
             watcher(INTERRUPTED, {"reason": reason})
 
     def connection_changed(self, connected: bool, reason: str) -> None:
-        """The connection was lost, or is there again."""
-        if self._changes is not None:
+        """The connection was lost, or is there again; that it still is so is no news."""
+        if connected is not self._connected and self._changes is not None:
             self._changes.put(ConnectionChange(connected, reason))
+        self._connected = connected
 
     # Everything that comes in
 

@@ -13,12 +13,7 @@ from typing import Final, Literal, TypeVar
 
 import mcp_types as types
 import trio
-from mcp_types import (
-    HEADER_MISMATCH,
-    MISSING_REQUIRED_CLIENT_CAPABILITY,
-    SERVER_INFO_META_KEY,
-    UNSUPPORTED_PROTOCOL_VERSION,
-)
+from mcp_types import SERVER_INFO_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
 from pydantic import ValidationError
 
 from .callbacks import Callbacks
@@ -37,6 +32,7 @@ from .protocol.versions import (
     LATEST_LEGACY_VERSION,
     LATEST_MODERN_VERSION,
     LEGACY_VERSIONS,
+    MODERN_ERRORS,
     MODERN_VERSIONS,
     is_modern,
 )
@@ -47,9 +43,6 @@ __all__ = ["Negotiated", "Negotiator", "VersionOption", "check_version"]
 
 VersionOption = Literal["auto"] | str
 
-_MODERN_ERRORS: Final = frozenset(
-    {HEADER_MISMATCH, MISSING_REQUIRED_CLIENT_CAPABILITY, UNSUPPORTED_PROTOCOL_VERSION}
-)
 # Statuses that tell of an outage, a limit or a missing right, and nothing of the protocol.
 _NO_VERDICT: Final = frozenset({401, 403, 407, 408, 425, 429})
 
@@ -120,6 +113,8 @@ class Negotiator:
         if self._pinned is not None:
             modern = is_modern(self._pinned)
             return await (self._discover(self._pinned, headers) if modern else self.initialize(headers))
+        if self._transport.legacy:
+            return await self.initialize(headers)
         try:
             return await self._discover_or_fall_back(headers)
         except _Legacy as verdict:
@@ -139,7 +134,7 @@ class Negotiator:
             try:
                 return await self._discover(LATEST_MODERN_VERSION, headers)
             except MCPError as exc:
-                if exc.code not in _MODERN_ERRORS:
+                if exc.code not in MODERN_ERRORS:
                     raise _Legacy from exc
                 supported = _supported(exc)
                 version = _mutual(supported, MODERN_VERSIONS)

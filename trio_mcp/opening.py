@@ -16,6 +16,7 @@ from .http import HttpClientOption, Verify
 from .http_connector import HttpConnector, HttpTransportOption
 from .network import Network
 from .options import CommonOptions
+from .reconnecting import ReconnectPolicy
 from .stdio_connector import StdioConnector, StdioOptions
 from .transports.stdio import StdioServer
 
@@ -35,6 +36,7 @@ class HttpOptions(CommonOptions, total=False):
     http_client: HttpClientOption
     network: Network | None
     proxy: str | None
+    reconnect: bool | ReconnectPolicy
     max_message_size: int
     max_connections: int
 

@@ -329,6 +329,7 @@ class Session:
         renewal = self._renewal
         if renewal is seen or renewal is None:
             renewal = self._renewal = _Renewal()
+            self._dispatcher.connection_changed(False, "the server has ended the session")
             self._supervisor.errands.start_soon(self._renew, renewal)
         await renewal.done.wait()
         if renewal.error is not None:
@@ -352,6 +353,7 @@ class Session:
             with deadline(self._connect_timeout, self._too_slow):
                 self._adopt(await self._around_handshake(self._negotiator.initialize))
             self._statistics.reinitializations += 1
+            self._dispatcher.connection_changed(True, "there is a new session")
             self._dispatcher.interrupted("the server had ended the session, and there is a new one")
             with trio.move_on_after(self._connect_timeout):
                 await self._restore()

@@ -83,7 +83,7 @@ class HttpClient:
         )
         for _ in range(_MAX_REDIRECTS + 1):
             reply, sent = await self._engine.send(request)
-            response = HttpResponse(reply, sent, self._max_size, self._linger)
+            response = HttpResponse(reply, sent, self._max_size, self._linger, request.url)
             location = response.headers.get("location") if response.status in _REDIRECTS else None
             if location is None:
                 return response

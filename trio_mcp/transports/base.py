@@ -70,10 +70,12 @@ class Transport(ABC):
 
     Attributes:
         name: what kind it is.
+        legacy: whether it exists in the legacy era only: then nothing modern is asked over it.
         reopened: called when a new connection has taken the place of one that was lost.
     """
 
     name: TransportName
+    legacy: bool = False
 
     def __init__(self, inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> None:
         self._inbox = inbox

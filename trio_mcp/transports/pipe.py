@@ -117,7 +117,7 @@ class Pipe(Transport):
         pass  # there is nothing to be opened: the server's own messages come as they are
 
     async def request(self, message: Request) -> Response:
-        outgoing = _Outgoing(encode(message))
+        outgoing = _Outgoing(message)
         outbox = await self._ready()
         try:
             answer = await self._wait(message.id, outbox, outgoing)
@@ -133,7 +133,7 @@ class Pipe(Transport):
         return answer
 
     async def notify(self, message: OneWay) -> None:
-        outgoing = _Outgoing(encode(message), wants_answer=False)
+        outgoing = _Outgoing(message)
         await self._wait(outgoing, await self._ready(), outgoing)
 
     async def _wait(
@@ -146,8 +146,7 @@ class Pipe(Transport):
         """
         self._waiting[key] = outgoing
         try:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # then `done` is set as well
-                await outbox.send(outgoing)
+            await self._send(outbox, outgoing)
             await outgoing.done.wait()
         finally:
             outgoing.abandoned = True
@@ -156,6 +155,11 @@ class Pipe(Transport):
             # Each call gets an error of its own: one object raised in many tasks would mix their stories.
             raise copy.copy(outgoing.outcome) from outgoing.outcome.__cause__
         return outgoing.outcome
+
+    async def _send(self, outbox: trio.MemorySendChannel[_Outgoing], outgoing: _Outgoing) -> None:
+        """Have a message sent. If the wire is lost meanwhile, that ends the message."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await outbox.send(outgoing)
 
     async def goodbye(self) -> None:
         self._scope.cancel(reason="the connection is closed")
@@ -287,11 +291,13 @@ class Pipe(Transport):
 class _Outgoing:
     """A message on its way out, and what comes of it."""
 
-    __slots__ = ("abandoned", "begun", "data", "done", "outcome", "wants_answer")
+    __slots__ = ("abandoned", "begun", "data", "done", "message", "outcome", "sending", "wants_answer")
 
-    def __init__(self, data: bytes, *, wants_answer: bool = True) -> None:
-        self.data = data
-        self.wants_answer = wants_answer
+    def __init__(self, message: Request | OneWay) -> None:
+        self.message = message
+        self.data = encode(message)
+        self.wants_answer = isinstance(message, Request)
+        self.sending: trio.CancelScope | None = None  # around the sending, if that is not to outlast it
         self.abandoned = False  # its caller has left
         self.begun = False  # the other side may have seen of it
         self.done = trio.Event()
@@ -302,3 +308,5 @@ class _Outgoing:
         if not self.done.is_set():
             self.outcome = outcome
             self.done.set()
+            if self.sending is not None:
+                self.sending.cancel(reason="the message has come to its end")
