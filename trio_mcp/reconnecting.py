@@ -50,7 +50,7 @@ class ReconnectPolicy:
         return self.jittered(self.grown(self.initial, self.maximum, attempt), rng)
 
     def grown(self, first: float, longest: float, attempt: int) -> float:
-        """The wait before an attempt, without jitter; the first one's is `first`, and none exceeds `longest`."""
+        """The wait before an attempt, without jitter: `first` before the first one, and at most `longest`."""
         too_long = attempt * math.log(self.factor) > math.log(
             longest / first
         )  # the power itself may overflow
