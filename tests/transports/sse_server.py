@@ -83,7 +83,9 @@ class SseServer:
 
     def connect(self, **options: Unpack[HttpOptions]) -> Connector:
         options.setdefault("transport", "sse")
-        return open_connector("http://server.test/sse", network=self.network, rng=random.Random(0), **options)
+        options.setdefault("network", self.network)
+        options.setdefault("rng", random.Random(0))
+        return open_connector("http://server.test/sse", **options)
 
     def all(self, method: str) -> list[Posted]:
         return [posted for posted in self.posted if posted.message.get("method") == method]
