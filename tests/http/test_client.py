@@ -322,11 +322,11 @@ async def test_headers_are_shown_without_secrets(client: HttpClient, site: Site)
     }
 
 
-def response_to(headers: Mapping[str, str]) -> HttpResponse:
+def response_to(headers: Mapping[str, str], url: str = "http://a.test/") -> HttpResponse:
     class Nothing:
         status, fields, ended = 200, httpx2.Headers(), True
 
-    return HttpResponse(Nothing(), headers, 0, lambda response: False)  # type: ignore[arg-type]
+    return HttpResponse(Nothing(), headers, 0, lambda response: False, url)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -346,6 +346,23 @@ def response_to(headers: Mapping[str, str]) -> HttpResponse:
 )
 def test_what_a_request_kept_secret_is_taken_out(headers: Mapping[str, str], text: str, shown: str) -> None:
     assert response_to(headers).redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "shown"),
+    [
+        ("session=abcdef&x=1", "no abcdef, session", "no [secret], session"),
+        ("abcdef", "no abcdef", "no [secret]"),
+        ("key=abc%2Fdef+ghi", "abc%2Fdef+ghi or abc/def ghi", "[secret] or [secret]"),
+        ("key=abcdef==", "abcdef==", "[secret]"),
+        ("", "http://a.test/ abcdef", "http://a.test/ abcdef"),
+    ],
+)
+def test_what_the_query_of_a_url_holds_is_taken_out(query: str, text: str, shown: str) -> None:
+    assert response_to({}, f"http://a.test/?{query}").redact(text) == shown
+    response = response_to({})
+    response.keep_secret(f"http://a.test/x?{query}")
+    assert response.redact(text) == shown
 
 
 def test_an_excerpt_is_one_short_line() -> None:
