@@ -54,6 +54,7 @@ class SseServer:
         on: what is done with a message that is POSTed, by method; "answer" for answers.
         on_get: what is done with a GET; by default a stream that begins with `hello`.
         on_post: what is done with a POST to the stream's own URL; by default 405.
+        headers: what else the head of the stream says.
         endpoint: what the endpoint event says; {} is the session's id.
         gets: the requests that have asked for the stream.
         streams: the streams that were opened, the latest one last.
@@ -65,6 +66,7 @@ class SseServer:
         self.network = MemoryNetwork()
         self.link = self.network.link("server.test", 80)
         self.version = "2024-11-05"
+        self.headers: list[tuple[str, str]] = []
         self.endpoint = "/messages?session_id={}"
         self.on: dict[str, Callable[[Posted], Awaitable[None]]] = {
             "initialize": self._initialize,
@@ -110,7 +112,7 @@ class SseServer:
 
     async def begin_stream(self, exchange: HttpExchange) -> None:
         self.streams.append(exchange)
-        await exchange.start(200, [("content-type", "text/event-stream; charset=utf-8")])
+        await exchange.start(200, [("content-type", "text/event-stream; charset=utf-8"), *self.headers])
         endpoint = self.endpoint.format(f"{SECRET}-{len(self.streams)}")
         await exchange.send(f"event: endpoint\ndata: {endpoint}\n\n".encode())
 

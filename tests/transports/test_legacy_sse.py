@@ -96,9 +96,12 @@ async def test_an_endpoint_of_the_same_origin_is_taken_in_every_form(
     server: SseServer, endpoint: str
 ) -> None:
     server.endpoint = endpoint
+    server.headers = [("set-cookie", "node=a")]  # so that a client of httpx2's sends what follows
     async with server.connect() as c:
         await c.call_tool("x")
-    assert "authorization" not in server.posted[0].headers
+    for posted in server.posted:
+        assert posted.headers["cookie"] == "node=a"
+        assert "authorization" not in posted.headers
 
 
 @pytest.mark.parametrize(

@@ -290,9 +290,8 @@ class StreamableHttp(Transport):
                 self._heard = True
                 self._inbox.connection_changed(True, "the server's GET stream is open again")
                 await self._read_stream(response, cursor, self._overhear)
-            if (
-                not cursor.resumable
-            ):  # else the server lets its client come back for more, and nothing is lost
+            # A server that lets its client come back for more has lost nothing.
+            if not cursor.resumable:
                 self._heard_no_more("it ended")
         except Exception as exc:
             logger.debug("the server's GET stream broke: %r", exc)
