@@ -128,7 +128,11 @@ class ConnectionChange:
 
 
 ConnectionCallback: TypeAlias = Callable[[ConnectionChange], Awaitable[None]]
-"""Hears of each loss of the connection and of each return, one after the other."""
+"""Hears of each loss of the connection and of each return, one after the other.
+
+Over Streamable HTTP each request is a connection of its own: there it is the GET stream of a legacy server,
+or its session, that was lost, and calls go on or open a new session.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

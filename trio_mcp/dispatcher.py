@@ -119,6 +119,7 @@ class Dispatcher:
         self._watchers: dict[str, list[Watcher]] = {}
         self._mailboxes: list[Mailbox[Any]] = []
         self._closed = False
+        self._connected = True  # what the callback for that was told last
         self._logs = self._open_mailbox(callbacks.logging)
         self._messages = self._open_mailbox(callbacks.message)
         self._changes = self._open_mailbox(callbacks.connection)
@@ -200,13 +201,15 @@ class Dispatcher:
             watcher(INTERRUPTED, {"reason": reason})
 
     def connection_changed(self, connected: bool, reason: str) -> None:
-        """The connection was lost, or is there again."""
-        if not connected:
-            # Those who asked are gone: a new connection must not get the answers.
-            for scope in self._answering.values():
-                scope.cancel(reason="the server that asked is gone")
-        if self._changes is not None:
+        """The connection was lost, or is there again; that it still is so is no news."""
+        if connected is not self._connected and self._changes is not None:
             self._changes.put(ConnectionChange(connected, reason))
+        self._connected = connected
+
+    def forget_requests(self) -> None:
+        """The server that asked is gone: whoever takes its place must not get the answers."""
+        for scope in self._answering.values():
+            scope.cancel(reason="the server that asked is gone")
 
     def _all_mailboxes(self) -> Iterator[Mailbox[Any]]:
         yield from self._mailboxes

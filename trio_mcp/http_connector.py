@@ -29,6 +29,7 @@ from .errors import ConfigurationError
 from .features.extensions import ExtensionsOption
 from .features.response_cache import CacheOption
 from .http import HttpClient, HttpClientOption, Verify, open_engine
+from .http.engine import Engine
 from .http.setup import check_http_client, check_verify
 from .http.urls import check_url, public_url
 from .middleware.chain import MiddlewareOption
@@ -36,18 +37,22 @@ from .negotiation import VersionOption
 from .network import Network
 from .options import check_positive, check_seconds, make_setup
 from .protocol.headers import check_headers
+from .protocol.versions import is_modern
+from .reconnecting import ReconnectPolicy, check_reconnect
 from .statistics import Statistics
 from .supervision import Supervisor
 from .transports.base import Inbox, Transport
+from .transports.fallback import WithFallback
+from .transports.legacy_sse import LegacySse
 from .transports.streamable_http import StreamableHttp
 
 __all__ = ["HttpConnector", "HttpTransportOption"]
 
-HttpTransportOption: TypeAlias = Literal["auto", "streamable-http"]
+HttpTransportOption: TypeAlias = Literal["auto", "streamable-http", "sse"]
 
 
 class HttpConnector(Connector):
-    """A connection over Streamable HTTP, of every protocol version.
+    """A connection over HTTP: Streamable HTTP of every protocol version, or HTTP+SSE of 2024-11-05.
 
     Args:
         base_url: the MCP endpoint, `http://` or `https://`.
@@ -55,7 +60,7 @@ class HttpConnector(Connector):
         timeout: seconds for one HTTP operation: connecting, sending, and any exchange that should be short.
             Never a deadline on a tool's work.
         sse_read_timeout: seconds that the server may send nothing while an answer or a stream is open;
-            then the call fails with `Stalled`.
+            then the call fails with `Stalled`. Over HTTP+SSE there is one stream for all calls.
         auth: a bearer token (without "Bearer "), an `httpx2.Auth` or an `httpx.Auth`; None is none.
         sampling_callback: answers the server's requests to sample a model.
         elicitation_callback: answers the server's requests to ask the user, by a form or a URL. Defaults of
@@ -69,7 +74,11 @@ class HttpConnector(Connector):
             `ssl.SSLContext` against that; False checks nothing; None is True.
         roots: `file://` roots to offer; see `set_roots`.
         list_roots_callback: answers the server's `roots/list`, instead of `roots`.
-        transport: "auto" or "streamable-http".
+        transport: "streamable-http"; "sse" for HTTP+SSE, which has legacy versions only; "auto" for the first
+            one, and for the second one on the answers that tell of such a server: 400, 404 or 405 to
+            `initialize`, without an error of the modern era (26/basic/transports/streamable-http). If
+            neither works, one error tells both. Middleware sees one handshake; headers that it adds go with
+            what is POSTed, and not with the GET that opens the stream of HTTP+SSE.
         protocol_version: "auto", or the only version to speak.
         client_info: who we say we are; None for trio_mcp and its version.
         http_client: an `httpx2.AsyncClient` or `httpx.AsyncClient` to send with; it stays the caller's, and
@@ -91,7 +100,12 @@ class HttpConnector(Connector):
         extensions: what to offer beyond the protocol, by identifier: settings, or an `Extension`. Tasks are
             one, and handled here: `{TASKS_EXTENSION: {}}`; see `start_task`.
         cache: whether results are kept for as long as the server says; or a `CacheStore` to keep them in.
-        connection_callback: awaited when the connection is lost, and when it is there again.
+        connection_callback: awaited when the connection is lost, and when it is there again: the stream of
+            HTTP+SSE; the GET stream or the session of Streamable HTTP, where calls go on meanwhile.
+        reconnect: whether a stream that was lost is opened again, and how: that of HTTP+SSE, with a new
+            session, where calls in flight fail with `ConnectionLost`; of Streamable HTTP in legacy versions,
+            the GET stream and, where the server can resume them, those of calls. What the server asks for by
+            `retry` is kept to there.
         rng: the source of jitter; None for the network's, if it has one (see `Network`), or for one of its
             own.
 
@@ -132,10 +146,13 @@ class HttpConnector(Connector):
         extensions: ExtensionsOption | None = None,
         cache: CacheOption = True,
         connection_callback: ConnectionCallback | None = None,
+        reconnect: bool | ReconnectPolicy = True,
         rng: random.Random | None = None,
     ) -> None:
-        if transport not in ("auto", "streamable-http"):
-            raise ConfigurationError(f'transport must be "auto" or "streamable-http", not {transport!r}')
+        if transport not in ("auto", "streamable-http", "sse"):
+            raise ConfigurationError(
+                f'transport must be "auto", "streamable-http" or "sse", not {transport!r}'
+            )
         verify = check_verify(verify)
         if http_client is not None:
             check_http_client(http_client)
@@ -164,6 +181,8 @@ class HttpConnector(Connector):
         self._proxy = proxy
         self._max_message_size = check_positive("max_message_size", max_message_size)
         self._max_connections = check_positive("max_connections", max_connections)
+        self._policy = check_reconnect(reconnect)
+        self._option = transport
         setup = make_setup(
             public_url(url),
             _audience(self._endpoint, self._headers, known=self._auth is None and http_client is None),
@@ -185,6 +204,12 @@ class HttpConnector(Connector):
             connection_callback=connection_callback,
             rng=rng or getattr(network, "rng", None),
         )
+        if setup.pinned is not None and is_modern(setup.pinned):
+            if transport == "sse":
+                raise ConfigurationError(
+                    f"there is no {setup.pinned} over HTTP+SSE, which is of the versions before it"
+                )
+            self._option = "streamable-http"
         super().__init__(setup, roots)
 
     @asynccontextmanager
@@ -200,26 +225,57 @@ class HttpConnector(Connector):
         ) as engine:
 
             def make(inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> Transport:
-                http = HttpClient(
-                    engine,
-                    headers=self._headers,
-                    timeout=self._timeout,
-                    max_size=self._max_message_size,
-                    spawn=supervisor.services.start_soon,
-                )
-                return StreamableHttp(
-                    str(self._endpoint),
-                    http,
-                    inbox=inbox,
-                    supervisor=supervisor,
-                    statistics=statistics,
-                    silence=self._silence,
-                    max_message_size=self._max_message_size,
-                    max_connections=self._max_connections,
-                    rng=self._setup.rng,
-                )
+                return self._make_transport(engine, inbox, supervisor, statistics)
 
             yield make
+
+    def _make_transport(
+        self, engine: Engine, inbox: Inbox, supervisor: Supervisor, statistics: Statistics
+    ) -> Transport:
+        http = HttpClient(
+            engine,
+            headers=self._headers,
+            timeout=self._timeout,
+            max_size=self._max_message_size,
+            spawn=supervisor.services.start_soon,
+        )
+
+        def streamable() -> Transport:
+            return StreamableHttp(
+                str(self._endpoint),
+                http,
+                inbox=inbox,
+                supervisor=supervisor,
+                statistics=statistics,
+                silence=self._silence,
+                max_message_size=self._max_message_size,
+                max_connections=self._max_connections,
+                policy=self._policy,
+                rng=self._setup.rng,
+            )
+
+        def legacy_sse() -> Transport:
+            return LegacySse(
+                str(self._endpoint),
+                http,
+                inbox=inbox,
+                supervisor=supervisor,
+                statistics=statistics,
+                silence=self._silence,
+                max_message_size=self._max_message_size,
+                max_connections=self._max_connections,
+                connect_timeout=self._setup.connect_timeout,
+                policy=self._policy,
+                rng=self._setup.rng,
+            )
+
+        if self._option == "sse":
+            return legacy_sse()
+        if self._option == "streamable-http":
+            return streamable()
+        return WithFallback(
+            streamable(), legacy_sse, inbox=inbox, supervisor=supervisor, statistics=statistics
+        )
 
 
 def _audience(url: httpx2.URL, headers: Mapping[str, str], *, known: bool) -> tuple[str, str]:

@@ -13,12 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import mcp_types as types
 import trio
-from mcp_types import (
-    HEADER_MISMATCH,
-    MISSING_REQUIRED_CLIENT_CAPABILITY,
-    SERVER_INFO_META_KEY,
-    UNSUPPORTED_PROTOCOL_VERSION,
-)
+from mcp_types import SERVER_INFO_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
 from pydantic import ValidationError
 
 from .callbacks import Callbacks
@@ -37,6 +32,7 @@ from .protocol.versions import (
     LATEST_LEGACY_VERSION,
     LATEST_MODERN_VERSION,
     LEGACY_VERSIONS,
+    MODERN_ERRORS,
     MODERN_VERSIONS,
     is_modern,
 )
@@ -47,9 +43,6 @@ __all__ = ["Negotiated", "Negotiator", "VersionOption", "check_version"]
 
 VersionOption = Literal["auto"] | str
 
-_MODERN_ERRORS: Final = frozenset(
-    {HEADER_MISMATCH, MISSING_REQUIRED_CLIENT_CAPABILITY, UNSUPPORTED_PROTOCOL_VERSION}
-)
 # Statuses that tell of an outage, a limit or a missing right, and nothing of the protocol.
 _NO_VERDICT: Final = frozenset({401, 403, 407, 408, 425, 429})
 
@@ -128,6 +121,8 @@ class Negotiator:
             return await (
                 self._discover(self._pinned, headers, extra) if modern else self.initialize(headers, extra)
             )
+        if self._transport.legacy:
+            return await self.initialize(headers, extra)
         try:
             return await self._discover_or_fall_back(headers, extra)
         except _Legacy as verdict:
@@ -149,7 +144,7 @@ class Negotiator:
             try:
                 return await self._discover(LATEST_MODERN_VERSION, headers, extra)
             except MCPError as exc:
-                if exc.code not in _MODERN_ERRORS:
+                if exc.code not in MODERN_ERRORS:
                     raise _Legacy from exc
                 supported = _supported(exc)
                 version = _mutual(supported, MODERN_VERSIONS)

@@ -17,6 +17,7 @@ from .http_connector import HttpConnector, HttpTransportOption
 from .memory_connector import MemoryConnector, MemoryOptions, is_server
 from .network import Network
 from .options import CommonOptions
+from .reconnecting import ReconnectPolicy
 from .stdio_connector import StdioConnector, StdioOptions
 from .transports.stdio import StdioServer
 from .websocket_connector import WebSocketConnector, WebSocketOptions
@@ -40,6 +41,7 @@ class HttpOptions(CommonOptions, total=False):
     http_client: HttpClientOption
     network: Network | None
     proxy: str | None
+    reconnect: bool | ReconnectPolicy
     max_message_size: int
     max_connections: int
 

@@ -47,8 +47,17 @@ class ReconnectPolicy:
 
     def delay(self, attempt: int, rng: random.Random) -> float:
         """Seconds to wait before an attempt; the first one in a row is 0."""
-        grown = attempt * math.log(self.factor) > math.log(self.maximum / self.initial)
-        wait = self.maximum if grown else self.initial * self.factor**attempt
+        return self.jittered(self.grown(self.initial, self.maximum, attempt), rng)
+
+    def grown(self, first: float, longest: float, attempt: int) -> float:
+        """The wait before an attempt, without jitter: `first` before the first one, and at most `longest`."""
+        too_long = attempt * math.log(self.factor) > math.log(
+            longest / first
+        )  # the power itself may overflow
+        return longest if too_long else first * self.factor**attempt
+
+    def jittered(self, wait: float, rng: random.Random) -> float:
+        """`wait`, and at random a part of it more."""
         return wait * (1 + rng.random() * self.jitter)
 
     def allows(self, attempt: int) -> bool:

@@ -403,6 +403,8 @@ class Session:
         renewal = self._renewal
         if renewal is seen or renewal is None:
             renewal = self._renewal = _Renewal()
+            self._dispatcher.connection_changed(False, "the server has ended the session")
+            self._dispatcher.forget_requests()
             self._supervisor.errands.start_soon(self._renew, renewal)
         await self._await_renewal(renewal)
         # Each caller gets an error of its own: one object raised in many tasks would mix their stories.
@@ -436,6 +438,7 @@ class Session:
                 with deadline(self._connect_timeout, self._too_slow):
                     self._adopt(await self._around_handshake(self._negotiator.initialize))
                 self._statistics.reinitializations += 1
+                self._dispatcher.connection_changed(True, "there is a new session")
                 self._dispatcher.interrupted("the server had ended the session, and there is a new one")
                 with trio.move_on_after(self._connect_timeout):
                     await self._restore()

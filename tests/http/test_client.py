@@ -330,7 +330,7 @@ async def test_headers_are_shown_without_secrets(client: HttpClient, site: Site)
     }
 
 
-def response_to(headers: Mapping[str, str], url: str = "") -> HttpResponse:
+def response_to(headers: Mapping[str, str], url: str = "http://a.test/") -> HttpResponse:
     class Nothing:
         status, fields, ended = 200, httpx2.Headers(), True
 
@@ -362,11 +362,15 @@ def test_what_a_request_kept_secret_is_taken_out(headers: Mapping[str, str], tex
         ("?api_key=abcdef&b=ghijkl#mnopqr", "abcdef, ghijkl, mnopqr", "[secret], [secret], mnopqr"),
         ("?abcdef", "abcdef", "[secret]"),
         ("?a=abc%2Fdef+g", "abc%2Fdef+g abc/def+g abc/def g", "[secret] [secret] [secret]"),
+        ("?key=abcdef==", "abcdef==", "[secret]"),
         ("?version=1", "version 1", "version 1"),
     ],
 )
 def test_what_a_query_may_keep_secret_is_taken_out(query: str, text: str, shown: str) -> None:
     assert response_to({}, f"http://server.test/abcdef{query}").redact(text) == shown
+    response = response_to({})
+    response.keep_secret(f"http://server.test/abcdef{query}")
+    assert response.redact(text) == shown
 
 
 async def test_a_query_that_a_server_repeats_is_not_shown() -> None:

@@ -312,11 +312,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--stateless", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--sse", action="store_true", help="HTTP+SSE at /sse instead")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--certfile")
     parser.add_argument("--keyfile")
     options = parser.parse_args()
-    app = server.streamable_http_app(stateless_http=options.stateless, json_response=options.json)
+    if options.sse:
+        app = server.sse_app()
+    else:
+        app = server.streamable_http_app(stateless_http=options.stateless, json_response=options.json)
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", options.port))

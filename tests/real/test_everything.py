@@ -52,9 +52,12 @@ def _install() -> Path:
     return entry
 
 
-@pytest.fixture(scope="module")
-def everything() -> Generator[Child]:
-    child = start_on_free_port(["node", str(_install()), "streamableHttp"], {"SEEN": "by get-env"})
+@pytest.fixture(scope="module", params=["streamableHttp", "sse"])
+def everything(request: pytest.FixtureRequest) -> Generator[Child]:
+    """The server over each of its transports. `sse` is not asked for: it is what the connector finds."""
+    path = "/mcp" if request.param == "streamableHttp" else "/sse"
+    command = ["node", str(_install()), request.param]
+    child = start_on_free_port(command, {"SEEN": "by get-env"}, path=path, says="port {port}\n")
     yield child
     child.stop()
 

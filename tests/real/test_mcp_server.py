@@ -21,10 +21,12 @@ from typing_extensions import Unpack
 from trio_mcp import (
     AccessDenied,
     ConnectError,
+    ConnectionChange,
     ConnectionLost,
     Connector,
     MCPError,
     ProtocolError,
+    ReconnectPolicy,
     RequestContext,
     UnsupportedFeature,
 )
@@ -47,13 +49,14 @@ class Case:
     version: str
     stateless: bool = False
     json: bool = False
+    sse: bool = False
 
     def __str__(self) -> str:
         return "-".join((self.version, *(flag[2:] for flag in self.flags)))
 
     @property
     def flags(self) -> tuple[str, ...]:
-        return ("--stateless",) * self.stateless + ("--json",) * self.json
+        return ("--stateless",) * self.stateless + ("--json",) * self.json + ("--sse",) * self.sse
 
     @property
     def modern(self) -> bool:
@@ -74,7 +77,10 @@ class Case:
         return not self.json or not (self.modern or self.stateless)
 
 
-CASES = [Case(*each) for each in itertools.product((*LEGACY, *MODERN), (False, True), (False, True))]
+CASES = [
+    *(Case(*each) for each in itertools.product((*LEGACY, *MODERN), (False, True), (False, True))),
+    *(Case(version, sse=True) for version in LEGACY),
+]
 WITH_SESSION = [case for case in CASES if not case.modern and not case.stateless]
 Open = Callable[..., AbstractAsyncContextManager[Connector]]
 
@@ -132,7 +138,7 @@ async def say(context: RequestContext, params: types.CreateMessageRequestParams)
 async def test_the_handshake_tells_about_the_server(connect: Open, case: Case) -> None:
     async with connect() as c:
         assert c.protocol_version == case.negotiated
-        assert c.transport == "streamable-http"
+        assert c.transport == ("sse" if case.sse else "streamable-http")
         assert c.server_info is not None
         assert (c.server_info.name, c.server_info.version) == ("real", "1.0")
         assert c.instructions == "add first"
@@ -395,6 +401,31 @@ async def test_a_session_that_ended_with_the_server_is_opened_anew_once_for_all_
         assert c.statistics().requests_failed == 0
         # The GET stream has been opened anew as well: the server's question comes that way.
         assert text_of(await c.call_tool("roots_aside")) == "file:///one"
+
+
+@pytest.mark.parametrize("version", LEGACY)
+async def test_over_http_sse_a_restarted_server_is_found_again_and_calls_in_flight_are_lost(
+    own_server: StartServer, version: str
+) -> None:
+    server = own_server("--sse")
+    tell, told = trio.open_memory_channel[ConnectionChange](10)
+
+    async def restart_once_started() -> None:
+        await reaches_one(c, "started_calls", "doomed")
+        server.kill()
+        own_server("--sse", "--port", str(server.port))
+
+    policy = ReconnectPolicy(initial=0.1, maximum=0.5, attempts=None)
+    options: HttpOptions = {"protocol_version": version, "reconnect": policy}
+    options["connection_callback"] = tell.send
+    async with connected(server.url, **options) as c:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(restart_once_started)
+            with pytest.raises(ConnectionLost):
+                await c.call_tool("forever", {"key": "doomed"})
+        assert [(await told.receive()).connected for _ in range(2)] == [False, True]
+        assert text_of(await c.call_tool("add", {"a": 1, "b": 2})) == "3"
+        assert c.statistics().reinitializations == 1
 
 
 # Servers that are none

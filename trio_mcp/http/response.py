@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 import trio
 
@@ -55,7 +55,7 @@ class HttpResponse:
         self._reply = reply
         self._max_size = max_size
         self._linger = linger
-        self._url = url
+        self._urls = [url]
 
     async def __aenter__(self) -> Self:
         return self
@@ -127,20 +127,28 @@ class HttpResponse:
         text = " ".join(body.split())
         return text if len(text) <= _EXCERPT_LENGTH else text[:_EXCERPT_LENGTH] + "…"
 
+    def keep_secret(self, url: str) -> None:
+        """Have `redact` take out what stands in the query of `url`, too."""
+        self._urls.append(url)
+
     def redact(self, text: str) -> str:
-        """`text`, which the server sent, without what the request kept secret."""
+        """`text`, which the server sent, without what the request kept secret in headers and the query."""
+        for secret in self._secrets():
+            if len(secret) >= _SECRET_LENGTH:
+                text = text.replace(secret, "[secret]")
+        return text
+
+    def _secrets(self) -> Iterator[str]:
         for name, value in self.request_headers.items():
             if _SECRET_HEADER.search(name.lower()):
                 # The last word of "Bearer x", the values of "a=x; b=y", and then all of it.
-                parts = [part.rpartition("=")[2] for part in value.split("; ")]
-                for secret in (value.rpartition(" ")[2], *parts, value):
-                    text = _without(text, secret)
-        for part in self._url.partition("#")[0].partition("?")[2].split("&"):
-            name, equals, value = part.partition("=")
-            for secret in (value if equals else name, unquote(value), unquote_plus(value)):
-                text = _without(text, secret)
-        return text
-
-
-def _without(text: str, secret: str) -> str:
-    return text.replace(secret, "[secret]") if len(secret) >= _SECRET_LENGTH else text
+                yield value.rpartition(" ")[2]
+                yield from (part.rpartition("=")[2] for part in value.split("; "))
+                yield value
+        for url in self._urls:
+            for field in urlsplit(url).query.split("&"):
+                # As it was sent, and as the server reads it. A field without a name is all value.
+                name, _, value = field.partition("=")
+                yield value or name
+                yield unquote(value or name)
+                yield unquote_plus(value or name)

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from mcp_types import (
+    HEADER_MISMATCH,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    UNSUPPORTED_PROTOCOL_VERSION,
+)
 from mcp_types.version import (
     HANDSHAKE_PROTOCOL_VERSIONS as LEGACY_VERSIONS,
 )
@@ -29,6 +34,7 @@ __all__ = [
     "LATEST_LEGACY_VERSION",
     "LATEST_MODERN_VERSION",
     "LEGACY_VERSIONS",
+    "MODERN_ERRORS",
     "MODERN_VERSIONS",
     "has_batches",
     "has_elicitation",
@@ -38,6 +44,11 @@ __all__ = [
     "is_repeatable",
     "sends_version_header",
 ]
+
+MODERN_ERRORS: Final = frozenset(
+    {HEADER_MISMATCH, MISSING_REQUIRED_CLIENT_CAPABILITY, UNSUPPORTED_PROTOCOL_VERSION}
+)
+"""The codes of errors that only a modern server answers with (26/basic/index)."""
 
 _LEGACY_ONLY: Final = frozenset(
     {

@@ -52,6 +52,10 @@ class Inbox(Protocol):
         """Messages that the server sent of its own accord may have been lost."""
         ...
 
+    def forget_requests(self) -> None:
+        """The server that asked is gone, and wants no answers."""
+        ...
+
     def connection_changed(self, connected: bool, reason: str) -> None:
         """The connection was lost, or is there again."""
         ...
@@ -71,11 +75,13 @@ class Transport(ABC):
 
     Attributes:
         name: what kind it is.
+        legacy: whether it exists in the legacy era only: then nothing modern is asked over it.
         reopened: called when a new connection has taken the place of one that was lost, before anything
             can be sent over it.
     """
 
     name: TransportName
+    legacy: bool = False
 
     def __init__(self, inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> None:
         self._inbox = inbox

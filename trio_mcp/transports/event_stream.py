@@ -16,14 +16,12 @@ from ..http import HttpResponse
 from ..protocol.headers import is_plain
 from ..protocol.sse import SSEDecoder
 from ..protocol.wire import Message, decode
+from ..reconnecting import ReconnectPolicy
 
 __all__ = ["StreamCursor", "read_messages"]
 
 T = TypeVar("T")
 
-_FIRST_DELAY: Final = 1.0
-_LONGEST_DELAY: Final = 60.0
-_MAX_FRUITLESS: Final = 6
 _LONGEST_POLL: Final = 5.0
 _BURST: Final = 50  # messages after which the reader lets others have a turn
 _LASTING: Final = 10.0  # seconds after which a connection counts as having been of use
@@ -33,14 +31,16 @@ class StreamCursor:
     """Where a stream stands.
 
     Args:
+        policy: how to come back to it; None for not at all. What the server asks for is stronger.
         rng: the source of jitter.
 
     Attributes:
         last_event_id: the place to resume from; "" if there is none.
     """
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, policy: ReconnectPolicy | None, rng: random.Random) -> None:
         self.last_event_id: str = ""
+        self._policy = policy
         self._rng = rng
         self._retry: float | None = None
         self._fruitless = 0  # connections in a row that brought nothing
@@ -75,13 +75,13 @@ class StreamCursor:
         opened, self._opened = self._opened, None
         if opened is not None and trio.current_time() - opened >= _LASTING:
             self._fruitless = self._quiet = 0
-        if self._fruitless >= _MAX_FRUITLESS:
+        if self._policy is None or not self._policy.allows(self._fruitless):
             return False
-        base = _FIRST_DELAY if self._retry is None else self._retry
-        longest = _LONGEST_DELAY if self._fruitless else _LONGEST_POLL
-        delay = max(base, min(base * 2.0 ** max(self._quiet - 1, 0), longest))
+        policy, base = self._policy, self._policy.initial if self._retry is None else self._retry
+        longest = policy.maximum if self._fruitless else min(policy.maximum, _LONGEST_POLL)
+        delay = policy.grown(base, max(base, longest), max(self._quiet - 1, 0))
         if self._quiet or self._retry is None:
-            delay *= 1 + self._rng.random() / 4
+            delay = policy.jittered(delay, self._rng)
         self._fruitless += 1
         self._quiet += 1
         await trio.sleep(delay)

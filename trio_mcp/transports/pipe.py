@@ -44,7 +44,7 @@ from ..statistics import Statistics
 from ..supervision import Supervisor, open_flat_nursery
 from .base import Inbox, OneWay, Transport, TransportName, logger, nothing
 
-__all__ = ["OpenWire", "Pipe", "Wire"]
+__all__ = ["OpenWire", "Outgoing", "Pipe", "Wire"]
 
 _OUTBOX: Final = 100  # messages that wait to be written; who has one more waits, too
 _BURST: Final = 50  # messages after which the reader lets others have a turn
@@ -118,8 +118,8 @@ class Pipe(Transport):
         self._policy = policy
         self._rng = rng
         self._version: str | None = None
-        self._waiting: dict[RequestId | _Outgoing, _Outgoing] = {}
-        self._outbox: trio.MemorySendChannel[_Outgoing] | None = None  # None while there is no wire
+        self._waiting: dict[RequestId | Outgoing, Outgoing] = {}
+        self._outbox: trio.MemorySendChannel[Outgoing] | None = None  # None while there is no wire
         self._lost: ConnectorError = NotConnected("the connection has not been opened")  # why there is none
         self._given_up = False
         self._changed = trio.Event()  # set, and replaced, when a wire comes or is given up
@@ -156,12 +156,11 @@ class Pipe(Transport):
         self._version = version
 
     async def start(self) -> None:
-        await (
-            trio.lowlevel.checkpoint()
-        )  # there is nothing to be opened: the server's messages come as they are
+        # There is nothing to be opened: the server's messages come as they are.
+        await trio.lowlevel.checkpoint()
 
     async def request(self, message: Request) -> Response:
-        outgoing = _Outgoing(encode(message))
+        outgoing = Outgoing(message)
         try:
             answer = await self._wait(message.id, outgoing)
         except trio.Cancelled:
@@ -175,10 +174,10 @@ class Pipe(Transport):
         return answer
 
     async def notify(self, message: OneWay) -> None:
-        outgoing = _Outgoing(encode(message), wants_answer=False)
+        outgoing = Outgoing(message)
         await self._wait(outgoing, outgoing)
 
-    async def _wait(self, key: RequestId | _Outgoing, outgoing: _Outgoing) -> Response | ErrorResponse | None:
+    async def _wait(self, key: RequestId | Outgoing, outgoing: Outgoing) -> Response | ErrorResponse | None:
         """Have a message sent, and wait for its answer, if it wants one.
 
         It never waits for another wire: what was meant for one server must not reach the next one unasked.
@@ -191,8 +190,7 @@ class Pipe(Transport):
             raise self._own(self._lost)
         self._waiting[key] = outgoing
         try:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # then `done` is set as well
-                await self._outbox.send(outgoing)
+            await self._send(outgoing)
             await outgoing.done.wait()
         finally:
             outgoing.abandoned = True
@@ -206,6 +204,12 @@ class Pipe(Transport):
         own = copy.copy(reason)
         own.__cause__ = reason.__cause__
         return own
+
+    async def _send(self, outgoing: Outgoing) -> None:
+        """Have a message sent. If the wire is lost meanwhile, that ends the message."""
+        assert self._outbox is not None
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._outbox.send(outgoing)
 
     async def goodbye(self) -> None:
         self._leaving.set()
@@ -253,7 +257,7 @@ class Pipe(Transport):
         raise InternalError("a wire ended without a reason")
 
     async def _use(self, wire: Wire) -> None:
-        send, receive = trio.open_memory_channel[_Outgoing](_OUTBOX)
+        send, receive = trio.open_memory_channel[Outgoing](_OUTBOX)
         try:
             async with open_flat_nursery() as nursery:
                 nursery.start_soon(self._write, wire, receive)
@@ -263,6 +267,7 @@ class Pipe(Transport):
         except ConnectorError as exc:
             self._outbox = None
             self._lose(exc)
+            self._inbox.forget_requests()
             if not self._leaving.is_set():
                 self._inbox.connection_changed(False, str(exc))
             raise
@@ -271,7 +276,7 @@ class Pipe(Transport):
             send.close()
             receive.close()
 
-    def _begin(self, outbox: trio.MemorySendChannel[_Outgoing]) -> None:
+    def _begin(self, outbox: trio.MemorySendChannel[Outgoing]) -> None:
         """There is a wire."""
         self._outbox = outbox
         self._wires += 1
@@ -285,7 +290,7 @@ class Pipe(Transport):
         await self._leaving.wait()
         raise _closed()
 
-    async def _write(self, wire: Wire, outbox: trio.MemoryReceiveChannel[_Outgoing]) -> None:
+    async def _write(self, wire: Wire, outbox: trio.MemoryReceiveChannel[Outgoing]) -> None:
         async for outgoing in outbox:
             if outgoing.abandoned:
                 continue
@@ -370,14 +375,16 @@ class _TooLargeToGoOn(ConnectionLost, MessageTooLarge):
     """A message that is too large ends the connection: whom it was for, nobody knows."""
 
 
-class _Outgoing:
+class Outgoing:
     """A message on its way out, and what comes of it."""
 
-    __slots__ = ("abandoned", "data", "done", "in_progress", "outcome", "wants_answer")
+    __slots__ = ("abandoned", "data", "done", "in_progress", "message", "outcome", "sending", "wants_answer")
 
-    def __init__(self, data: bytes, *, wants_answer: bool = True) -> None:
-        self.data = data
-        self.wants_answer = wants_answer
+    def __init__(self, message: Request | OneWay) -> None:
+        self.message = message
+        self.data = encode(message)
+        self.wants_answer = isinstance(message, Request)
+        self.sending: trio.CancelScope | None = None  # around the sending, if that is not to outlast it
         self.abandoned = False  # its caller has left
         self.in_progress = False  # the other side may be at work on it
         self.done = trio.Event()
@@ -389,3 +396,5 @@ class _Outgoing:
             self.in_progress = False
             self.outcome = outcome
             self.done.set()
+            if self.sending is not None:
+                self.sending.cancel(reason="the message has come to its end")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -23,9 +23,7 @@ from ..errors import (
     ConnectionLost,
     ConnectorError,
     HTTPStatusError,
-    MCPError,
     ProtocolError,
-    SessionExpired,
     TransportError,
 )
 from ..http import HttpClient, HttpResponse
@@ -33,10 +31,12 @@ from ..protocol import headers as h
 from ..protocol.envelope import envelope_version
 from ..protocol.versions import has_batches, is_modern, is_repeatable, sends_version_header
 from ..protocol.wire import ErrorResponse, Message, Notification, Request, Response, decode, encode
+from ..reconnecting import ReconnectPolicy
 from ..statistics import Statistics
 from ..supervision import Supervisor
 from .base import Inbox, OneWay, Transport, TransportName, logger
 from .event_stream import StreamCursor, read_messages
+from .refusals import redacted, refusal
 
 __all__ = ["StreamableHttp"]
 
@@ -60,6 +60,7 @@ class StreamableHttp(Transport):
         silence: the longest time in seconds in which nothing may come while an answer is awaited.
         max_message_size: bytes of one JSON body or one event.
         max_connections: requests at a time; further ones queue, first come, first served.
+        policy: how to come back to a stream that broke; None for not at all.
         rng: the source of jitter.
     """
 
@@ -76,6 +77,7 @@ class StreamableHttp(Transport):
         silence: float,
         max_message_size: int,
         max_connections: int,
+        policy: ReconnectPolicy | None,
         rng: random.Random,
     ) -> None:
         super().__init__(inbox, supervisor, statistics)
@@ -84,10 +86,12 @@ class StreamableHttp(Transport):
         self._silence = silence
         self._max_message_size = max_message_size
         self._places = trio.Semaphore(max_connections)
+        self._policy = policy
         self._rng = rng
         self._version: str | None = None
         self._session_id: str | None = None
         self._listening = trio.CancelScope()
+        self._heard = False  # whether its GET stream has been open in this session
 
     # What the session calls
 
@@ -97,6 +101,7 @@ class StreamableHttp(Transport):
     async def start(self) -> None:
         self._listening.cancel(reason="a new session begins")
         self._listening = trio.CancelScope()
+        self._heard = False
         settled = trio.Event()
         self._supervisor.services.start_soon(self._listen, self._listening, settled)
         # A request that the server sends when nobody listens is lost, so the first call must not overtake
@@ -171,7 +176,7 @@ class StreamableHttp(Transport):
     async def _exchange(
         self, message: Request, headers: Mapping[str, str], body: bytes | None, resumable: bool
     ) -> Response:
-        cursor = StreamCursor(self._rng)
+        cursor = StreamCursor(self._policy, self._rng)
         method, repeatable = "POST", is_repeatable(message.method)
         while True:
             lost: TransportError
@@ -216,7 +221,7 @@ class StreamableHttp(Transport):
 
         def take(received: Message) -> Response | None:
             if isinstance(received, ErrorResponse):
-                received = _redacted(received, response)
+                received = redacted(received, response)
             return self._take(received, message.id)
 
         content_type = response.content_type
@@ -243,45 +248,11 @@ class StreamableHttp(Transport):
         return await read_messages(response, cursor, self._max_message_size, batches, take, breathe)
 
     async def _refusal(self, response: HttpResponse, message: Request | None) -> ConnectorError:
-        """The error that a response of 3xx, 4xx or 5xx means."""
-        body = b""
-        try:
-            with trio.move_on_after(self._http.timeout):
-                body = await response.read()
-        except ConnectorError:
-            pass  # the status says what is to be said
-        error = self._status_error(response, response.redact(body.decode("utf-8", "replace")), message)
-        if isinstance(error, AccessDenied | SessionExpired) or message is None:
-            return error
-        try:
-            (answer,) = decode(body)
-        except ConnectorError:
-            return error
-        if isinstance(answer, ErrorResponse) and answer.id in (None, message.id):
-            answer = _redacted(answer, response)
-            mcp_error = MCPError(answer.code, answer.message, answer.data)
-            mcp_error.http_status = response.status
-            mcp_error.__cause__ = error
-            return mcp_error
-        return error
-
-    def _status_error(self, response: HttpResponse, body: str, message: Request | None) -> HTTPStatusError:
-        status = response.status
-        text = f"HTTP {status}"
-        if response.content_type in (_JSON, "application/problem+json", "text/plain") and body:
-            text += f": {response.excerpt(body)}"
-        kind = HTTPStatusError
-        if status in (401, 403):
-            kind = AccessDenied
-            text += "; it wants credentials, or other ones than these (auth=)"
-        elif status == 404 and h.SESSION_ID in response.request_headers:
-            kind = SessionExpired
-        elif status in (404, 405, 501) and message is not None and message.method in _UNQUEUED:
-            text += "; is this the URL of an MCP endpoint?"
-        error = kind(text, status, response.public_headers())
-        if error.retry_after is not None:
-            error.message += f"; it asks to wait for {error.retry_after:g} s"
-        return error
+        patience = self._http.timeout
+        if message is None:
+            return await refusal(response, patience=patience)
+        doubt = message.method in _UNQUEUED
+        return await refusal(response, patience=patience, request=message.id, doubt=doubt)
 
     # Headers
 
@@ -307,7 +278,7 @@ class StreamableHttp(Transport):
         The stream is optional: whatever becomes of it, calls go on. `settled` is set when it is open, or
         when it is known that it will not be.
         """
-        cursor = StreamCursor(self._rng)
+        cursor = StreamCursor(self._policy, self._rng)
         with scope:
             while await self._listen_once(cursor, settled) and await cursor.pause():
                 self._statistics.stream_reconnects += 1
@@ -323,13 +294,24 @@ class StreamableHttp(Transport):
             ) as response:
                 settled.set()
                 if response.status != 200 or response.content_type != _SSE:
+                    self._heard_no_more(f"HTTP {response.status}")
                     return _is_outage(response.status)
+                self._heard = True
+                self._inbox.connection_changed(True, "the server's GET stream is open again")
                 await self._read_stream(response, cursor, self._overhear)
+            # A server that lets its client come back for more has lost nothing.
+            if not cursor.resumable:
+                self._heard_no_more("it ended")
         except Exception as exc:
             logger.debug("the server's GET stream broke: %r", exc)
+            self._heard_no_more(str(exc) if isinstance(exc, ConnectorError) else type(exc).__name__)
         finally:
             settled.set()
         return True
+
+    def _heard_no_more(self, reason: str) -> None:
+        if self._heard:  # a server that offers no such stream has not lost it
+            self._inbox.connection_changed(False, f"the server's GET stream was lost: {reason}")
 
     def _overhear(self, received: Message) -> None:
         if isinstance(received, Request | Notification):
@@ -341,20 +323,3 @@ class StreamableHttp(Transport):
 def _is_outage(status: int) -> bool:
     """Whether a status may be another one in a moment."""
     return status >= 500 or status == 429
-
-
-def _redacted(error: ErrorResponse, response: HttpResponse) -> ErrorResponse:
-    """`error` without what the request kept secret, should the server have repeated that."""
-
-    def walk(value: Any) -> Any:
-        match value:
-            case str():
-                return response.redact(value)
-            case list():
-                return [walk(each) for each in value]
-            case dict():
-                return {walk(name): walk(each) for name, each in value.items()}
-            case _:
-                return value
-
-    return ErrorResponse(error.id, error.code, response.redact(error.message), walk(error.data))
