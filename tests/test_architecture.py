@@ -27,6 +27,7 @@ LAYERS: Final = [
     ["middleware"],
     ["features"],
     ["session"],
+    ["renewal", "handling"],
     ["negotiation"],
     ["dispatcher"],
     ["server_requests"],

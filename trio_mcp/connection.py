@@ -29,6 +29,7 @@ from .features.output_schemas import OutputSchemas
 from .features.response_cache import INVALIDATING, CacheStore, ResponseCache
 from .features.tasks import TASK_NOTIFICATIONS, TaskResults, Tasks
 from .features.url_elicitations import URLElicitations
+from .handling import PLAIN, Handling, Handshake, Resolver
 from .middleware.base import Middleware, MiddlewareContext
 from .middleware.chain import Chain, Hook
 from .middleware.installed import installed
@@ -37,7 +38,7 @@ from .protocol.headers import check_request_headers
 from .protocol.versions import LATEST_MODERN_VERSION, is_modern
 from .protocol.wire import JSONObject
 from .server_requests import ServerRequests
-from .session import PLAIN, Handling, Handshake, Resolver, Session
+from .session import Session
 from .statistics import Statistics
 from .supervision import Supervisor, open_supervisor
 from .transports.base import Inbox, OneWay, Transport

@@ -14,7 +14,7 @@ from .errors import ConfigurationError
 from .options import CommonOptions
 from .pipe_connector import PipeConnector, PipeOptions
 from .reconnecting import ReconnectPolicy
-from .transports.pipe import Wire
+from .transports.wires import Wire
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server

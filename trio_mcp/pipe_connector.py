@@ -17,7 +17,8 @@ from .reconnecting import ReconnectPolicy, check_reconnect
 from .statistics import Statistics
 from .supervision import Supervisor
 from .transports.base import Inbox, Transport, TransportName
-from .transports.pipe import Pipe, Wire
+from .transports.pipe import Pipe
+from .transports.wires import Wire
 
 __all__ = ["PipeConnector", "PipeOptions"]
 

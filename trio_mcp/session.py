@@ -2,136 +2,43 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import mcp_types as types
 import trio
 from mcp_types import LOG_LEVEL_META_KEY
-from pydantic import BaseModel, ValidationError
 
-from .callbacks import Callbacks, ProgressCallback, in_callback
+from .callbacks import Callbacks, ProgressCallback
 from .deadlines import ConnectTimeout, deadline
 from .dispatcher import Dispatcher, Progress
 from .errors import (
     ConnectorError,
     MCPError,
-    NotConnected,
-    ProtocolError,
-    SessionExpired,
     UnsupportedFeature,
-    UsageError,
 )
+from .handling import PLAIN, AroundHandshake, Handling, Remedy, Resolver, typed
 from .in_flight import Call, InFlight
 from .negotiation import Negotiated, Negotiator
-from .protocol.envelope import envelope, with_lawful_ttl, with_meta
-from .protocol.validation import adapter_of, first_error
+from .protocol.envelope import envelope, with_meta
 from .protocol.versions import has_method, is_modern
-from .protocol.wire import JSONObject, Notification, Request, RequestId, Response
+from .protocol.wire import JSONObject, Notification, Request, RequestId
+from .renewal import LASTING, Renewals
 from .statistics import Statistics
 from .supervision import Supervisor, open_flat_nursery
 from .transports.base import Transport
 
-__all__ = [
-    "AroundHandshake",
-    "Augmentation",
-    "Handling",
-    "Handshake",
-    "PLAIN",
-    "Remedy",
-    "Resolver",
-    "Session",
-    "typed",
-]
+__all__ = ["Session"]
 
 T = TypeVar("T")
 M = TypeVar("M", Request, Notification)
 logger: Final = logging.getLogger("trio_mcp")
 
-# What a new session is told again.
-_LASTING: Final = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
-_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 _SUBJECT: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-
-
-Handshake: TypeAlias = Callable[[Mapping[str, str] | None, JSONObject | None], Awaitable[Negotiated]]
-"""Makes a handshake, with further HTTP headers and `_meta` entries."""
-AroundHandshake: TypeAlias = Callable[[Handshake], Awaitable[Negotiated]]
-"""Has a handshake made, and does what is to be done around it."""
-
-
-Remedy: TypeAlias = Callable[[MCPError, Callable[[], Awaitable[JSONObject]]], Awaitable[JSONObject]]
-"""Does what the server's error asks for, and gives what the request brings then; or raises an error."""
-
-
-class Resolver(Protocol):
-    """Brings a request to its end whose result says, by its `resultType`, that there is more to do.
-
-    Attributes:
-        methods: the requests that may have such a result; None for any.
-    """
-
-    @property
-    def methods(self) -> frozenset[str] | None: ...
-
-    async def resolve(
-        self,
-        result: JSONObject,
-        again: Callable[[JSONObject], Awaitable[JSONObject]],
-        method: str,
-        params: JSONObject,
-    ) -> JSONObject:
-        """The result that comes in the end, or one of another type.
-
-        Args:
-            result: what the request has brought so far.
-            again: sends it again, with other params.
-            method: the request's.
-            params: the request's.
-        """
-        ...
-
-
-class Augmentation(Protocol):
-    """Takes part in a request that asks for a task (2511/basic/utilities/tasks)."""
-
-    async def send(self, exchange: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
-        """Have the exchange made."""
-        ...
-
-    async def resolve(self, result: JSONObject) -> JSONObject:
-        """The result that is to be typed."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handling:
-    """How a request is dealt with.
-
-    Attributes:
-        progress_callback: takes the progress of the call.
-        request_id: its id, which `Session.next_id` gave; None for a new one.
-        unresolved: types of results that are not resolved, and as what they are given to the caller.
-        augmentation: takes part in it.
-        errand: whether it goes on while the connection is being closed.
-    """
-
-    progress_callback: ProgressCallback | None = None
-    request_id: RequestId | None = None
-    unresolved: Mapping[str, type[Any]] = field(default_factory=dict)
-    augmentation: Augmentation | None = None
-    errand: bool = False
-
-
-PLAIN: Final = Handling()
-"""In no way out of the ordinary."""
 
 
 class Session:
@@ -191,8 +98,15 @@ class Session:
         self._remedies = remedies
         self.negotiated: Negotiated
         self._envelope: Mapping[str, Any] = {}
-        self._renewal: _Renewal | None = None
-        self._standing: dict[str, tuple[str, JSONObject]] = {}
+        self._renewals = Renewals(
+            transport,
+            dispatcher,
+            supervisor,
+            statistics,
+            handshake=self._open_anew,
+            next_id=self.next_id,
+            patience=connect_timeout,
+        )
         self._in_flight = InFlight()
 
     def next_id(self) -> RequestId:
@@ -216,6 +130,19 @@ class Session:
         except ConnectorError as exc:
             exc.locate(self._server)
             raise
+
+    async def _open_anew(self) -> None:
+        with deadline(self._connect_timeout, self._too_slow):
+            self._adopt(await self._around_handshake(self._negotiator.initialize))
+
+    def _reopened(self) -> None:
+        """The transport has a new connection, to a server that knows nothing of the old one."""
+        if self.closed:
+            return
+        if self._envelope:
+            self._dispatcher.interrupted("the connection was lost and opened again")
+        else:
+            self._renewals.begin_anew()
 
     def _too_slow(self) -> ConnectTimeout:
         return ConnectTimeout(f"no handshake within {self._connect_timeout:g} s (connect_timeout=)")
@@ -293,7 +220,7 @@ class Session:
         message = Notification(method, params)
         try:
             with self._in_flight.call():
-                await self._with_session(self.transport.notify, message)
+                await self._renewals.send(self.transport.notify, message)
         except ConnectorError as exc:
             exc.locate(self._server, method)
             raise
@@ -305,17 +232,17 @@ class Session:
         request = Request(how.request_id or self.next_id(), method, params, headers)
         if how.augmentation is not None:
             send = partial(how.augmentation.send, self.transport.request)
-            return await how.augmentation.resolve((await self._with_session(send, request)).result)
+            return await how.augmentation.resolve((await self._renewals.send(send, request)).result)
         try:
-            result = (await self._with_session(self.transport.request, request)).result
+            result = (await self._renewals.send(self.transport.request, request)).result
         except MCPError as exc:
             if exc.code not in self._remedies:
                 raise
             result = await self._remedies[exc.code](exc, partial(self._again, method, headers, params))
         if params is None:
             return result
-        if method in _LASTING:
-            self._remember(method, params)
+        if method in LASTING:
+            self._renewals.remember(method, params)
         while (kind := result.get("resultType", "complete")) != "complete" and kind not in how.unresolved:
             resolver = self._resolvers.get(kind) if self._envelope and isinstance(kind, str) else None
             if resolver is None or method not in (resolver.methods or (method,)):
@@ -331,31 +258,7 @@ class Session:
         self, method: str, headers: Mapping[str, str] | None, params: JSONObject | None
     ) -> JSONObject:
         request = Request(self.next_id(), method, params, headers)
-        return (await self._with_session(self.transport.request, request)).result
-
-    def _remember(self, method: str, params: JSONObject) -> None:
-        """Keep what a new session is to be told, should the server end this one."""
-        match method:
-            case "logging/setLevel":
-                self._standing["level"] = (method, params)
-            case "resources/subscribe":
-                self._standing[f"uri {params.get('uri')}"] = (method, params)
-            case _:
-                self._standing.pop(f"uri {params.get('uri')}", None)
-
-    async def _with_session(self, send: Callable[[M], Awaitable[T]], message: M) -> T:
-        """`send(message)`, and again with a new session if the server has ended the one that there was."""
-        renewal = None
-        if self._renewal is not None or not self.transport.connected:
-            renewal = await self._settled()
-        try:
-            return await send(message)
-        except SessionExpired:
-            # The server refused it unread, so it is safe to send again, once.
-            await self._renewed_since(renewal)
-            if isinstance(message, Request):
-                message.id = self.next_id()
-            return await send(message)
+        return (await self._renewals.send(self.transport.request, request)).result
 
     @asynccontextmanager
     async def _progress(self, token: RequestId, callback: ProgressCallback) -> AsyncGenerator[None]:
@@ -371,125 +274,6 @@ class Session:
                 yield
             finally:
                 self._dispatcher.end_progress(token)
-
-    # Sessions that the server has ended
-
-    async def _settled(self) -> _Renewal | None:
-        """Wait until there is a connection, and a session on it; gives the renewal that it came of."""
-        while True:
-            if not self.transport.connected:
-                await self.transport.ready()
-            renewal = self._renewal
-            if renewal is not None:
-                await self._await_renewal(renewal)
-                if renewal.error is not None and self.transport.connected and renewal is self._renewal:
-                    await self._renewed_since(renewal)
-            # From here to the sending there is no checkpoint: what is sent goes to whom this session is with.
-            latest = self._renewal
-            if self.transport.connected and (latest is None or (latest.done.is_set() and not latest.error)):
-                return latest
-
-    async def _await_renewal(self, renewal: _Renewal) -> None:
-        if renewal.task is trio.lowlevel.current_task() and not renewal.done.is_set():
-            raise NotConnected("a hook around the handshake cannot use the session that is being opened")
-        await renewal.done.wait()
-
-    async def _renewed_since(self, seen: _Renewal | None) -> None:
-        """Have the session renewed, unless that happened since `seen` was the latest renewal.
-
-        However many calls find the session expired, there is one handshake; it is a task of the
-        connection, so that no caller's cancellation ends it for the others.
-        """
-        renewal = self._renewal
-        if renewal is seen or renewal is None:
-            renewal = self._renewal = _Renewal()
-            self._dispatcher.connection_changed(False, "the server has ended the session")
-            self._dispatcher.forget_requests()
-            self._supervisor.errands.start_soon(self._renew, renewal)
-        await self._await_renewal(renewal)
-        # Each caller gets an error of its own: one object raised in many tasks would mix their stories.
-        if isinstance(renewal.error, ConnectorError):
-            error = copy.copy(renewal.error)
-            error.message = f"the server ended the session, and a new one was refused: {error.message}"
-            error.__notes__ = [*getattr(error, "__notes__", ())]  # as notes are for one caller, too
-            raise error from renewal.error
-        if renewal.error is not None:
-            raise UsageError(
-                f"the server ended the session, and opening a new one failed: {type(renewal.error).__name__}"
-            ) from renewal.error
-
-    def _reopened(self) -> None:
-        """The transport has a new connection, to a server that knows nothing of the old one."""
-        if self.closed:
-            return
-        if self._envelope:
-            self._dispatcher.interrupted("the connection was lost and opened again")
-        else:
-            if self._renewal is not None:
-                self._renewal.scope.cancel(reason="the connection that this was for is lost")
-            self._renewal = _Renewal()
-            self._supervisor.errands.start_soon(self._renew, self._renewal)
-
-    async def _renew(self, renewal: _Renewal) -> None:
-        in_callback.set(True)  # calls wait for this: it must not queue behind them
-        renewal.task = trio.lowlevel.current_task()
-        try:
-            with renewal.scope:
-                with deadline(self._connect_timeout, self._too_slow):
-                    self._adopt(await self._around_handshake(self._negotiator.initialize))
-                self._statistics.reinitializations += 1
-                self._dispatcher.connection_changed(True, "there is a new session")
-                self._dispatcher.interrupted("the server had ended the session, and there is a new one")
-                with trio.move_on_after(self._connect_timeout):
-                    await self._restore()
-        except Exception as exc:  # also what a hook around the handshake raises: it is for those who wait
-            renewal.error = exc
-        finally:
-            renewal.done.set()
-
-    async def _restore(self) -> None:
-        """Tell the new session what the old one was to remember."""
-        for key, (method, params) in list(self._standing.items()):
-            try:
-                await self.transport.request(Request(self.next_id(), method, params))
-            except ConnectorError as exc:
-                if not self.transport.connected:
-                    return  # the next connection has a session of its own, which is told all of it
-                self._standing.pop(key, None)
-                logger.warning("the new session refused %s: %s", method, exc)
-
-
-class _Renewal:
-    """One handshake that opens an expired session anew."""
-
-    def __init__(self) -> None:
-        self.scope = trio.CancelScope()
-        self.done = trio.Event()
-        self.error: Exception | None = None
-        self.task: trio.lowlevel.Task | None = None  # which makes it, and must not wait for itself
-
-
-def typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[Any]] = _NONE) -> T:
-    """`result`, validated once, straight into the type that the caller gets.
-
-    Raises:
-        ProtocolError: it is not one, or its `resultType` is none of `unresolved`.
-    """
-    result_type = result.get("resultType", "complete")
-    if result_type != "complete":
-        if result_type not in unresolved:
-            raise ProtocolError(
-                f"the server answered with a result of type {result_type!r}, which was not asked for"
-            )
-        kind = unresolved[result_type]
-    result = with_lawful_ttl(result)
-    try:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind.model_validate(result, by_name=False)
-        value: T = adapter_of(kind).validate_python(result)
-        return value
-    except ValidationError as exc:
-        raise ProtocolError(f"the server's result is not valid at {first_error(exc)}") from exc
 
 
 def _describe(method: str, params: JSONObject | None) -> str:

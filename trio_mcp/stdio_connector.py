@@ -16,9 +16,9 @@ from .pipe_connector import PipeConnector, PipeOptions
 from .reconnecting import ReconnectPolicy
 from .statistics import Statistics
 from .supervision import Supervisor
-from .transports.pipe import Wire
 from .transports.stderr import Stderr, StderrOption
 from .transports.stdio import StdioServer, open_process
+from .transports.wires import Wire
 
 __all__ = ["StdioConnector", "StdioOptions"]
 

@@ -15,7 +15,7 @@ from .errors import ConfigurationError
 from .options import CommonOptions
 from .pipe_connector import PipeConnector
 from .transports.lines import LineWire
-from .transports.pipe import Wire
+from .transports.wires import Wire
 
 __all__ = ["StreamConnector", "StreamOptions", "wrap_stream"]
 

@@ -22,7 +22,7 @@ from .options import CommonOptions, check_seconds
 from .pipe_connector import PipeConnector, PipeOptions
 from .protocol.headers import check_headers
 from .reconnecting import ReconnectPolicy
-from .transports.pipe import Wire
+from .transports.wires import Wire
 
 __all__ = ["WebSocketConnector", "WebSocketOptions"]
 

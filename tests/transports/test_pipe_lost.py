@@ -23,7 +23,7 @@ from trio_mcp import (
     RequestContext,
     Stalled,
 )
-from trio_mcp.transports.pipe import Wire
+from trio_mcp.transports.wires import Wire
 
 from .wires import LEGACY, MODERN, TEXT, Call, Gate, MemoryConnector, WireServer, both_eras, named
 

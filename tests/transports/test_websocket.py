@@ -38,7 +38,7 @@ from trio_mcp import (
     open_connector,
 )
 from trio_mcp.testing import HttpExchange, MemoryNetwork, serve_http
-from trio_mcp.transports.pipe import Wire
+from trio_mcp.transports.wires import Wire
 
 from .websocket_servers import (
     CLOSE,

@@ -13,7 +13,7 @@ import trio
 
 from trio_mcp.errors import ConnectionLost, ConnectorError
 from trio_mcp.pipe_connector import PipeConnector, PipeOptions
-from trio_mcp.transports.pipe import Wire
+from trio_mcp.transports.wires import Wire
 
 JSON = dict[str, Any]
 

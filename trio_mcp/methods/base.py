@@ -13,7 +13,7 @@ from ..callbacks import ProgressCallback
 from ..connection import Connection
 from ..errors import ConnectorError, MCPError, ProtocolError
 from ..features.response_cache import CacheMode
-from ..session import PLAIN, Handling
+from ..handling import PLAIN, Handling
 
 __all__ = ["MAX_PAGES", "Requester", "at", "handling"]
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from ..callbacks import ProgressCallback
 from ..errors import InvalidArguments
 from ..features.input_rounds import METHODS
+from ..handling import Handling
 from ..protocol.envelope import dump
-from ..session import Handling
 from .base import Requester
 
 __all__ = ["RoundMethods"]

@@ -31,8 +31,9 @@ from ..reconnecting import ReconnectPolicy
 from ..statistics import Statistics
 from ..supervision import Supervisor
 from .base import Inbox, logger
-from .pipe import Outgoing, Pipe, Wire
+from .pipe import Pipe
 from .refusals import redacted, refusal
+from .wires import Outgoing, Wire
 
 __all__ = ["LegacySse", "NoEventStream"]
 

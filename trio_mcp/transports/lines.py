@@ -7,7 +7,7 @@ from typing import Final
 import trio
 
 from ..errors import ConnectionLost, MessageTooLarge
-from .pipe import Wire
+from .wires import Wire
 
 __all__ = ["LineWire"]
 

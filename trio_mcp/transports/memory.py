@@ -22,7 +22,7 @@ from pydantic_core import PydanticSerializationError
 
 from ..errors import ConnectionLost, MessageTooLarge, ServerFailed
 from ..supervision import open_flat_nursery
-from .pipe import Wire
+from .wires import Wire
 
 __all__ = ["open_server"]
 

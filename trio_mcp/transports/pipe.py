@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import copy
 import random
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
 import trio
 
@@ -37,52 +35,17 @@ from ..protocol.wire import (
     RequestId,
     Response,
     decode,
-    encode,
 )
 from ..reconnecting import ReconnectPolicy
 from ..statistics import Statistics
 from ..supervision import Supervisor, open_flat_nursery
-from .base import Inbox, OneWay, Transport, TransportName, logger, nothing
+from .base import Inbox, OneWay, Transport, TransportName, logger
+from .wires import OpenWire, Outgoing, Wire
 
-__all__ = ["OpenWire", "Outgoing", "Pipe", "Wire"]
+__all__ = ["Pipe"]
 
 _OUTBOX: Final = 100  # messages that wait to be written; who has one more waits, too
 _BURST: Final = 50  # messages after which the reader lets others have a turn
-
-
-class Wire(ABC):
-    """One connection that carries whole messages.
-
-    Attributes:
-        progressed: to be called by `send` when a part of a message has gone, where there are several.
-    """
-
-    progressed: Callable[[], object] = staticmethod(nothing)
-
-    @abstractmethod
-    async def send(self, message: bytes) -> None:
-        """Send one message. Called by one task only.
-
-        Raises:
-            ConnectionLost: the other side is gone.
-        """
-
-    @abstractmethod
-    async def receive(self) -> bytes:
-        """The next message. Called by one task only.
-
-        Raises:
-            ConnectionLost: there is none, because the connection has ended; says why.
-            MessageTooLarge: it is larger than the limit.
-        """
-
-
-OpenWire: TypeAlias = Callable[[], AbstractAsyncContextManager[Wire]]
-"""Connects for a block, or raises `ConnectError`.
-
-The block's end may take leave of the other side. It is cancelled when the time for that is over; then it
-does not wait any more.
-"""
 
 
 class Pipe(Transport):
@@ -373,28 +336,3 @@ def _closed() -> NotConnected:
 
 class _TooLargeToGoOn(ConnectionLost, MessageTooLarge):
     """A message that is too large ends the connection: whom it was for, nobody knows."""
-
-
-class Outgoing:
-    """A message on its way out, and what comes of it."""
-
-    __slots__ = ("abandoned", "data", "done", "in_progress", "message", "outcome", "sending", "wants_answer")
-
-    def __init__(self, message: Request | OneWay) -> None:
-        self.message = message
-        self.data = encode(message)
-        self.wants_answer = isinstance(message, Request)
-        self.sending: trio.CancelScope | None = None  # around the sending, if that is not to outlast it
-        self.abandoned = False  # its caller has left
-        self.in_progress = False  # the other side may be at work on it
-        self.done = trio.Event()
-        self.outcome: Response | ErrorResponse | ConnectorError | None = None
-
-    def end(self, outcome: Response | ErrorResponse | ConnectorError | None) -> None:
-        """Wake the caller; the first outcome counts."""
-        if not self.done.is_set():
-            self.in_progress = False
-            self.outcome = outcome
-            self.done.set()
-            if self.sending is not None:
-                self.sending.cancel(reason="the message has come to its end")

@@ -17,8 +17,8 @@ import trio
 from ..errors import ConfigurationError, ConnectError, ConnectionLost
 from ..supervision import open_flat_nursery
 from .lines import LineWire
-from .pipe import Wire
 from .stderr import LastWords, Stderr
+from .wires import Wire
 
 __all__ = ["StdioServer", "open_process"]
 

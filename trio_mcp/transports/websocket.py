@@ -17,8 +17,8 @@ from trio_websocket import ConnectionClosed
 from ..deadlines import ConnectTimeout, Stalled, deadline
 from ..errors import ConnectionLost, ConnectorError, MessageTooLarge
 from ..supervision import FlatNursery, open_flat_nursery
-from .pipe import Wire
 from .websocket_handshake import Handshake, Link
+from .wires import Wire
 
 __all__ = ["open_websocket"]
 

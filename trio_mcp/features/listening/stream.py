@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from ...dispatcher import Dispatcher
 from ...errors import ConnectError, ConnectionLost, ConnectorError, HTTPStatusError, ProtocolError
+from ...handling import Handling
 from ...protocol.envelope import dump
 from ...protocol.validation import first_error
 from ...protocol.wire import JSONObject
 from ...reconnecting import ReconnectPolicy
-from ...session import Handling, Session
+from ...session import Session
 from .events import EVENTS, Gap, event_of
 from .subscription import Subscription
 

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from typing import Any, Final, Protocol, TypeVar
 
+from ...handling import PLAIN, Handling
 from ...protocol.wire import JSONObject
-from ...session import PLAIN, Handling, Session
+from ...session import Session
 from ...supervision import Supervisor
 from .state import TaskState
 from .tracked import TrackedTask

@@ -11,9 +11,9 @@ import trio
 
 from ...callbacks import Caller, in_callback
 from ...errors import ProtocolError
+from ...handling import Handling
 from ...protocol.wire import JSONObject
 from ...server_requests import ServerRequests
-from ...session import Handling
 from ...supervision import open_flat_nursery
 from ..input_rounds import answer_question, questions_of
 from .dialect import Dialect, Peer, task_params

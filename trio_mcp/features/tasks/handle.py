@@ -12,8 +12,8 @@ import trio
 from mcp_types import INVALID_PARAMS
 
 from ...errors import ConnectorError, MCPError
+from ...handling import typed
 from ...protocol.wire import JSONObject
-from ...session import typed
 from .dialect import Dialect, Peer
 from .outcome import outcome
 from .tracked import TrackedTask

@@ -10,8 +10,8 @@ import trio
 from pydantic import Discriminator, Tag
 
 from ...errors import TransportError, UnsupportedFeature
+from ...handling import typed
 from ...protocol.wire import JSONObject, Request, Response
-from ...session import typed
 from .dialect import Dialect, Peer, task_params
 from .state import TaskState, interval
 from .tracked import TrackedTask

@@ -11,10 +11,10 @@ import mcp_types as types
 from ...callbacks import Caller
 from ...dispatcher import Dispatcher
 from ...errors import UnsupportedFeature
+from ...handling import Handling, typed
 from ...protocol.versions import is_modern
 from ...protocol.wire import JSONObject
 from ...server_requests import ServerRequests
-from ...session import Handling, typed
 from .dialect import Dialect, Peer
 from .extension import ExtensionTask, ExtensionTasks
 from .handle import Check, TaskHandle
