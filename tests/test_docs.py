@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import mcp.server  # noqa: F401 - each run of pytester would import it anew, and cryptography cannot be
 import pytest
 
 pytest_plugins = ["pytester"]
