@@ -12,9 +12,19 @@ and `2411/` are the revisions 2025-11-25, 2025-06-18, 2025-03-26 and 2024-11-05.
 import logging
 
 from ._version import __version__
+from .auth import (
+    IdentityProvider,
+    MemoryStorage,
+    OAuth,
+    Registration,
+    StoredToken,
+    TokenKey,
+    TokenStorage,
+)
+from .auth.storage import ClientKey
 from .callbacks import RequestContext
 from .connector import Connector
-from .deadlines import ConnectTimeout, Stalled
+from .deadlines import ConnectTimeout, LoginTimeout, Stalled
 from .errors import (
     AccessDenied,
     AuthorizationError,
@@ -30,6 +40,7 @@ from .errors import (
     MCPError,
     MessageTooLarge,
     NotConnected,
+    OAuthError,
     ProtocolError,
     SessionExpired,
     ToolFailed,
@@ -60,6 +71,16 @@ from .statistics import Statistics
 __all__ = [
     "AccessDenied",
     "AuthorizationError",
+    "ClientKey",
+    "IdentityProvider",
+    "LoginTimeout",
+    "MemoryStorage",
+    "OAuth",
+    "OAuthError",
+    "Registration",
+    "StoredToken",
+    "TokenKey",
+    "TokenStorage",
     "CacheEntry",
     "CacheKey",
     "CacheStore",

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
 import mcp_types as types
-import trio
 from mcp_types import (
     HEADER_MISMATCH,
     MISSING_REQUIRED_CLIENT_CAPABILITY,
@@ -22,6 +21,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from .callbacks import Callbacks
+from .deadlines import patience
 from .errors import (
     AccessDenied,
     ConfigurationError,
@@ -135,7 +135,7 @@ class Negotiator:
         return await self._discover(version, headers)
 
     async def _discover_or_fall_back(self, headers: Mapping[str, str] | None) -> Negotiated:
-        with trio.move_on_after(self._patience):
+        with patience(self._patience):
             try:
                 return await self._discover(LATEST_MODERN_VERSION, headers)
             except MCPError as exc:
