@@ -1,0 +1,640 @@
+"""The whole flow, between a connector, an MCP server and an authorization server in memory."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+import trio_mcp
+from tests.auth.world import ISSUER, MCP, PRM, World, challenge
+from trio_mcp import LoginTimeout, MemoryStorage, OAuth, OAuthError
+from trio_mcp.auth.storage import ClientKey, Registration, StoredToken, TokenKey
+from trio_mcp.testing import Call
+
+KEY = TokenKey(ISSUER, MCP, "")
+
+
+@pytest.fixture
+def world(nursery: trio.Nursery, autojump_clock: MockClock) -> World:
+    world = World(nursery)
+    world.auth.protect(world.mcp)
+    return world
+
+
+async def fails(world: World, **options: Any) -> OAuthError:
+    """The error that opening raises."""
+    with pytest.raises(OAuthError) as caught:
+        async with world.connect(**options):
+            raise AssertionError("it should not open")
+    return caught.value
+
+
+async def test_a_refused_request_leads_to_a_token_and_is_sent_again(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async with world.connect() as c:
+        await c.call_tool("x")
+    assert world.tokens() == [None, "Bearer token-1", "Bearer token-1"]
+    assert world.mcp.methods() == ["server/discover", "server/discover", "tools/call"]
+    (login,) = world.auth.logins
+    assert login["response_type"] == "code"
+    assert login["code_challenge_method"] == "S256"
+    assert login["resource"] == MCP
+    assert login["client_id"] == "client-1"
+    assert login["redirect_uri"].startswith("http://127.0.0.1:")
+    assert "scope" not in login
+    (registration,) = world.auth.registrations
+    assert registration["application_type"] == "native"
+    assert registration["grant_types"] == ["authorization_code", "refresh_token"]
+    assert registration["redirect_uris"] == [login["redirect_uri"]]
+    assert world.auth.requests[0]["client_id"] == "client-1"
+
+
+@pytest.mark.parametrize("version", ["2025-03-26", "2025-06-18", "2025-11-25"])
+async def test_a_legacy_server_is_no_different(
+    nursery: trio.Nursery, autojump_clock: MockClock, version: str
+) -> None:
+    world = World(nursery, version)
+    world.auth.protect(world.mcp)
+    async with world.connect() as c:
+        await c.call_tool("x")
+        assert c.protocol_version == version
+    assert world.tokens()[0] is None
+    assert set(world.tokens()[1:]) == {"Bearer token-1"}
+
+
+async def test_a_server_that_wants_nothing_is_asked_nothing(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world = World(nursery)
+    async with world.connect() as c:
+        await c.call_tool("x")
+    assert world.auth.paths == []
+    assert world.tokens() == [None, None]
+
+
+async def test_calls_run_side_by_side_behind_oauth(world: World, autojump_clock: MockClock) -> None:
+    async def work(call: Call) -> Any:
+        if refusal := world.auth.refusal(call):
+            return refusal
+        await trio.sleep(2)
+        return call.text("done")
+
+    world.mcp.on["tools/call"] = work
+    async with world.connect() as c:
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(c.call_tool, "x")
+        assert trio.current_time() - began < 2.5
+
+
+async def test_fifty_calls_that_meet_an_expired_token_make_one_refresh(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.auth.delay = 0.5
+    async with world.connect(max_connections=50) as c:
+        world.auth.valid.clear()  # the server has revoked it, and nobody was told
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(c.call_tool, "x")
+    assert [form["grant_type"] for form in world.auth.requests] == ["authorization_code", "refresh_token"]
+    assert world.tokens()[-50:] == ["Bearer token-2"] * 50
+    assert len(world.auth.logins) == 1
+
+
+async def test_fifty_calls_after_the_end_of_a_token_make_one_refresh_and_meet_no_401(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.auth.lifetime = 100
+    async with world.connect() as c:
+        await trio.sleep(95)
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(c.call_tool, "x")
+    assert world.tokens()[2:] == ["Bearer token-2"] * 50
+    refresh = world.auth.requests[1]
+    assert refresh["resource"] == MCP
+    assert refresh["client_id"] == "client-1"
+
+
+async def test_a_refresh_token_that_comes_without_another_stays_good(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.auth.lifetime = 100
+    async with world.connect() as c:
+        world.auth.gives_refresh = False
+        for _ in range(2):
+            world.auth.refresh["refresh-1"] = frozenset()
+            await trio.sleep(100)
+            await c.call_tool("x")
+    assert [form.get("refresh_token") for form in world.auth.requests] == [None, "refresh-1", "refresh-1"]
+
+
+async def test_a_call_that_is_cancelled_leaves_at_once_and_loses_no_refreshed_token(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async with world.connect() as c:
+        world.auth.valid.clear()
+        world.auth.delay = 5
+        began = trio.current_time()
+        with trio.move_on_after(1) as scope:
+            await c.call_tool("x")
+        assert scope.cancelled_caught
+        assert trio.current_time() - began == 1
+        await c.call_tool("x")  # takes what the first one has begun
+        assert trio.current_time() - began == 5
+    assert [form["grant_type"] for form in world.auth.requests] == ["authorization_code", "refresh_token"]
+
+
+async def test_a_connection_that_closes_within_a_refresh_keeps_what_it_got(
+    world: World, autojump_clock: MockClock
+) -> None:
+    oauth = world.oauth()
+    with trio.move_on_after(5):
+        async with world.connect(auth=oauth) as c:
+            world.auth.valid.clear()
+            world.auth.delay = 5.5
+            await c.call_tool("x")
+    kept = await oauth.storage.get_token(KEY)
+    assert kept is not None
+    assert kept.refresh_token in world.auth.refresh
+
+
+async def test_a_token_that_somebody_else_has_refreshed_is_taken(
+    world: World, autojump_clock: MockClock
+) -> None:
+    oauth = world.oauth()
+    async with world.connect(auth=oauth) as one, world.connect(auth=oauth) as other:
+        world.auth.valid.clear()
+        await one.call_tool("x")
+        await other.call_tool("x")
+    assert [form["grant_type"] for form in world.auth.requests] == ["authorization_code", "refresh_token"]
+    assert len(world.auth.logins) == 1
+
+
+async def test_what_was_kept_is_used_without_a_login(world: World, autojump_clock: MockClock) -> None:
+    oauth = world.oauth()
+    for _ in range(2):
+        async with world.connect(auth=oauth) as c:
+            await c.call_tool("x")
+    assert len(world.auth.logins) == 1
+    assert len(world.auth.requests) == 1
+
+
+async def test_what_was_kept_and_has_expired_is_refreshed(world: World, autojump_clock: MockClock) -> None:
+    storage = MemoryStorage()
+    world.auth.refresh["kept"] = frozenset()
+    token = StoredToken(access_token="old", refresh_token="kept", expires_at=time.time() - 1)
+    await storage.set_token(KEY, token)
+    client = Registration(client_id="known", redirect_uris=("http://127.0.0.1:1/callback",))
+    await storage.set_registration(ClientKey(ISSUER, "trio_mcp"), client)
+    async with world.connect(auth=world.oauth(storage=storage)):
+        pass
+    assert world.auth.logins == []
+    assert world.auth.requests[0]["client_id"] == "known"
+
+
+@pytest.mark.parametrize("registered", [True, False])
+async def test_a_refresh_that_cannot_be_leads_to_a_login(
+    world: World, autojump_clock: MockClock, registered: bool
+) -> None:
+    storage = MemoryStorage()
+    token = StoredToken(access_token="old", refresh_token="gone", expires_at=time.time() - 1)
+    await storage.set_token(KEY, token)
+    if registered:
+        client = Registration(client_id="known", redirect_uris=("http://127.0.0.1:1/callback",))
+        await storage.set_registration(ClientKey(ISSUER, "trio_mcp"), client)
+    async with world.connect(auth=world.oauth(storage=storage)):
+        pass
+    assert len(world.auth.logins) == 1
+
+
+async def test_a_kept_token_without_a_refresh_token_leads_to_a_login(
+    world: World, autojump_clock: MockClock
+) -> None:
+    storage = MemoryStorage()
+    token = StoredToken(access_token="old", scopes=frozenset({"kept"}))
+    await storage.set_token(KEY, token)
+    async with world.connect(auth=world.oauth(storage=storage)):
+        pass
+    assert world.tokens() == [None, "Bearer old", "Bearer token-1"]
+    assert world.auth.logins[0]["scope"] == "kept"
+
+
+async def test_a_refresh_that_fails_for_a_moment_leaves_the_token_in_use_until_its_end(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.auth.lifetime = 100
+    async with world.connect() as c:
+        world.auth.refuse = lambda form: (503, {"error": "temporarily_unavailable"}, {})
+        await trio.sleep(95)
+        await c.call_tool("x")
+        assert world.tokens()[-1] == "Bearer token-1"
+        await trio.sleep(10)
+        with pytest.raises(OAuthError, match="temporarily_unavailable") as caught:
+            await c.call_tool("x")
+        assert caught.value.step == "token"
+        world.auth.refuse = lambda form: None
+        await c.call_tool("x")
+    assert world.tokens()[-1] == "Bearer token-2"
+
+
+async def test_a_refresh_token_that_is_refused_at_the_end_of_a_token_leads_to_a_login(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.auth.lifetime = 100
+    async with world.connect() as c:
+        world.auth.refresh.clear()
+        await trio.sleep(100)
+        await c.call_tool("x")
+    assert len(world.auth.logins) == 2
+    assert world.tokens()[-2:] == [None, "Bearer token-2"]
+
+
+async def test_a_token_without_an_end_and_without_a_refresh_token_is_used_until_it_is_refused(
+    world: World,
+    autojump_clock: MockClock,
+) -> None:
+    world.auth.lifetime, world.auth.gives_refresh = None, False
+    async with world.connect() as c:
+        await trio.sleep(1e6)
+        await c.call_tool("x")
+        assert len(world.auth.logins) == 1
+        world.auth.valid.clear()
+        await c.call_tool("x")
+    assert len(world.auth.logins) == 2
+
+
+async def test_a_new_token_that_is_refused_is_not_followed_by_another_login(
+    world: World, autojump_clock: MockClock
+) -> None:
+    class Nothing(dict[str, frozenset[str]]):
+        def __contains__(self, token: object) -> bool:
+            return False
+
+    world.auth.valid = Nothing()
+    with pytest.raises(trio_mcp.AccessDenied):
+        async with world.connect():
+            pass
+    assert len(world.auth.logins) == 1
+
+
+# Scopes
+
+
+async def test_a_challenge_says_which_scopes_to_ask_for(world: World, autojump_clock: MockClock) -> None:
+    world.auth.resource["scopes_supported"] = ["everything"]
+    world.mcp.on["server/discover"] = _needing(world, "read", world.mcp.on["server/discover"])
+    async with world.connect():
+        pass
+    assert world.auth.logins[0]["scope"] == "read"
+
+
+async def test_without_one_the_resource_says_it(world: World, autojump_clock: MockClock) -> None:
+    world.auth.resource["scopes_supported"] = ["b", "a"]
+    async with world.connect():
+        pass
+    assert world.auth.logins[0]["scope"] == "a b"
+    assert world.auth.registrations[0]["scope"] == "a b"
+
+
+async def test_the_programs_scopes_come_beside_those_of_the_challenge(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.auth.resource["scopes_supported"] = ["everything"]
+    world.mcp.on["server/discover"] = _needing(world, "read", world.mcp.on["server/discover"])
+    async with world.connect(auth=world.oauth(scope="mine")):
+        pass
+    assert world.auth.logins[0]["scope"] == "mine read"
+
+
+@pytest.mark.parametrize("supported", [True, False])
+async def test_offline_access_is_asked_for_where_there_is_such(
+    world: World, autojump_clock: MockClock, supported: bool
+) -> None:
+    world.auth.resource["scopes_supported"] = ["a"]
+    world.auth.metadata["scopes_supported"] = ["a", *(["offline_access"] if supported else [])]
+    async with world.connect():
+        pass
+    login = world.auth.logins[0]
+    assert login["scope"] == ("a offline_access" if supported else "a")
+    assert login.get("prompt") == ("consent" if supported else None)
+
+
+async def test_more_scopes_are_asked_for_beside_those_that_there_are(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.auth.resource["scopes_supported"] = ["read"]
+    world.mcp.on["tools/call"] = _needing(world, "write", world.mcp.on["tools/call"])
+    async with world.connect() as c:
+        await c.call_tool("x")
+        await c.call_tool("x")
+    assert [login["scope"] for login in world.auth.logins] == ["read", "read write"]
+
+
+async def test_scopes_that_are_not_granted_are_not_asked_for_again(
+    world: World, autojump_clock: MockClock
+) -> None:
+    def never(call: Call) -> Any:
+        return challenge(
+            call, 403, f'Bearer error="insufficient_scope", scope="w", resource_metadata="{PRM}"'
+        )
+
+    world.mcp.on["tools/call"] = never
+    async with world.connect() as c:
+        for _ in range(2):
+            with pytest.raises(trio_mcp.AccessDenied):
+                await c.call_tool("x")
+    assert len(world.auth.logins) == 2
+
+
+async def test_another_403_is_no_question_of_scopes(world: World, autojump_clock: MockClock) -> None:
+    world.mcp.on["tools/call"] = lambda call: challenge(call, 403, "Bearer")
+    async with world.connect() as c:
+        with pytest.raises(trio_mcp.AccessDenied):
+            await c.call_tool("x")
+    assert len(world.auth.logins) == 1
+
+
+async def test_two_calls_that_need_different_scopes_get_both(world: World, autojump_clock: MockClock) -> None:
+    handler = world.mcp.on["tools/call"]
+
+    def by_name(call: Call) -> Any:
+        return _needing(world, call.params["name"], handler)(call)
+
+    world.mcp.on["tools/call"] = by_name
+    async with world.connect() as c, trio.open_nursery() as nursery:
+        nursery.start_soon(c.call_tool, "a")
+        nursery.start_soon(c.call_tool, "b")
+    assert sorted(world.auth.logins[-1]["scope"].split()) == ["a", "b"]
+
+
+def _needing(world: World, scopes: str, handler: Any) -> Any:
+    return lambda call: world.auth.refusal(call, scopes) or handler(call)
+
+
+# The person
+
+
+async def test_a_login_may_take_longer_than_any_other_deadline(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async def slowly(url: str) -> str:
+        await trio.sleep(200)
+        return await world.auth.browse(url)
+
+    async with world.connect(
+        auth=world.oauth(on_redirect=slowly), timeout=1, connect_timeout=3, sse_read_timeout=2
+    ) as c:
+        assert c.protocol_version == "2026-07-28"
+
+
+async def test_a_login_that_never_ends_is_given_up_and_the_client_registers_anew(
+    world: World, autojump_clock: MockClock
+) -> None:
+    storage = MemoryStorage()
+    error = await fails(
+        world, auth=world.oauth(on_redirect=_never, login_timeout=60, storage=storage), connect_timeout=1
+    )
+    assert isinstance(error, LoginTimeout)
+    assert isinstance(error, trio.TooSlowError)
+    assert trio.current_time() == 60
+    assert await storage.get_registration(ClientKey(ISSUER, "trio_mcp")) is None
+
+
+async def test_a_callers_own_deadline_ends_a_login(world: World, autojump_clock: MockClock) -> None:
+    with pytest.raises(trio.TooSlowError), trio.fail_after(10):
+        async with world.connect(auth=world.oauth(on_redirect=_never)):
+            pass
+    assert trio.current_time() < 11
+
+
+async def _never(url: str) -> None:
+    await trio.sleep_forever()
+
+
+async def test_a_login_goes_on_for_the_next_call(world: World, autojump_clock: MockClock) -> None:
+    async def slowly(url: str) -> str:
+        await trio.sleep(20)
+        return await world.auth.browse(url)
+
+    world.mcp.on["server/discover"] = world.mcp._discover
+    async with world.connect(auth=world.oauth(on_redirect=slowly)) as c:
+        with trio.move_on_after(5):
+            await c.call_tool("x")
+        await c.call_tool("x")
+    assert trio.current_time() < 21
+    assert len(world.auth.logins) == 1
+
+
+async def test_what_on_redirect_raises_comes_out_as_it_is(world: World, autojump_clock: MockClock) -> None:
+    def broken(url: str) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        async with world.connect(auth=world.oauth(on_redirect=broken)):
+            pass
+
+
+async def test_each_caller_gets_an_error_of_its_own(world: World, autojump_clock: MockClock) -> None:
+    world.mcp.on["server/discover"] = world.mcp._discover
+    world.auth.refuse = lambda form: (400, {"error": "invalid_grant"}, {})
+    errors = []
+
+    async def call() -> None:
+        with pytest.raises(OAuthError) as caught:
+            await c.call_tool("x")
+        errors.append(caught.value)
+
+    async with world.connect() as c, trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        nursery.start_soon(call)
+    assert len(world.auth.logins) == 1
+    assert errors[0] is not errors[1]
+    assert errors[0].error == errors[1].error == "invalid_grant"
+
+
+# What must be refused
+
+
+async def test_an_answer_with_another_state_is_refused(world: World, autojump_clock: MockClock) -> None:
+    world.auth.answer = lambda parameters: {**parameters, "state": "other"}
+    error = await fails(world)
+    assert (error.step, "state" in str(error)) == ("authorization", True)
+    assert world.auth.requests == []
+
+
+@pytest.mark.parametrize("advertised", [True, False])
+@pytest.mark.parametrize("issuer", [ISSUER + "/", "https://evil.example.com", ""])
+async def test_an_answer_from_somebody_else_is_refused_and_its_error_not_shown(
+    world: World, autojump_clock: MockClock, issuer: str, advertised: bool
+) -> None:
+    world.auth.metadata["authorization_response_iss_parameter_supported"] = advertised
+    world.auth.answer = lambda given: {"state": given["state"], "iss": issuer, "error": "phishing"}
+    error = await fails(world)
+    assert "phishing" not in str(error)
+    assert error.error is None
+
+
+async def test_an_answer_without_the_issuer_that_was_promised_is_refused(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.auth.metadata["authorization_response_iss_parameter_supported"] = True
+    assert "iss" in str(await fails(world))
+    assert world.auth.requests == []
+
+
+async def test_an_answer_with_the_right_issuer_is_taken(world: World, autojump_clock: MockClock) -> None:
+    world.auth.metadata["authorization_response_iss_parameter_supported"] = True
+    world.auth.answer = lambda parameters: {**parameters, "iss": ISSUER}
+    async with world.connect():
+        pass
+
+
+async def test_a_person_who_says_no_is_told_of(world: World, autojump_clock: MockClock) -> None:
+    world.auth.answer = lambda given: {
+        "state": given["state"],
+        "error": "access_denied",
+        "error_description": "not\ntoday",
+    }
+    error = await fails(world)
+    assert (error.step, error.error, error.error_description) == (
+        "authorization",
+        "access_denied",
+        "not today",
+    )
+    assert "access_denied: not today" in str(error)
+
+
+async def test_an_answer_without_a_code_is_refused(world: World, autojump_clock: MockClock) -> None:
+    world.auth.answer = lambda given: {"state": given["state"]}
+    assert "no code" in str(await fails(world))
+
+
+@pytest.mark.parametrize("methods", [None, [], ["plain"]])
+async def test_an_authorization_server_without_pkce_is_not_used(
+    world: World, autojump_clock: MockClock, methods: list[str] | None
+) -> None:
+    world.auth.metadata["code_challenge_methods_supported"] = methods
+    error = await fails(world)
+    assert (error.step, "PKCE" in str(error)) == ("discovery", True)
+    assert world.auth.logins == world.auth.registrations == []
+
+
+async def test_an_authorization_server_without_an_endpoint_for_people_is_told_of(
+    world: World, autojump_clock: MockClock
+) -> None:
+    del world.auth.metadata["authorization_endpoint"]
+    assert "no authorization endpoint" in str(await fails(world))
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "file:///etc/passwd", "http://evil.example.com/a"])
+async def test_only_a_safe_authorization_url_is_shown(
+    world: World, autojump_clock: MockClock, url: str
+) -> None:
+    world.auth.metadata["authorization_endpoint"] = url
+    error = await fails(world)
+    assert error.step == "authorization"
+    assert world.auth.logins == []
+
+
+async def test_what_an_authorization_url_has_already_is_kept(world: World, autojump_clock: MockClock) -> None:
+    world.auth.metadata["authorization_endpoint"] = f"{ISSUER}/authorize?tenant=1"
+    async with world.connect():
+        pass
+    assert world.auth.logins[0]["tenant"] == "1"
+
+
+async def test_another_authorization_server_gets_nothing_of_the_first_one(
+    world: World, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    from tests.auth.world import AuthorizationServer
+
+    other = AuthorizationServer(world.network, "http://127.0.0.1:9001")
+    nursery.start_soon(other.run)
+
+    async def browse(url: str) -> str:
+        return await (other if url.startswith(other.issuer) else world.auth).browse(url)
+
+    async with world.connect(auth=world.oauth(on_redirect=browse)) as c:
+        world.auth.valid.clear()
+        world.auth.resource["authorization_servers"] = [other.issuer]
+        other.valid = world.auth.valid
+        await c.call_tool("x")
+    assert len(other.registrations) == 1
+    assert [form["grant_type"] for form in other.requests] == ["authorization_code"]
+    assert len(world.auth.requests) == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_credentials_of_the_programs_stay_with_their_issuer(
+    world: World, autojump_clock: MockClock, named: bool
+) -> None:
+    world.auth.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
+    oauth = world.oauth(client_id="me", client_secret="s3cret", issuer=ISSUER if named else None)
+    async with world.connect(auth=oauth) as c:
+        world.auth.valid.clear()
+        world.auth.resource["authorization_servers"] = ["http://127.0.0.1:9001"]
+        with pytest.raises(OAuthError, match="not given to another") as caught:
+            await c.call_tool("x")
+    assert "s3cret" not in str(caught.value)
+    assert world.auth.requests[0]["client_secret"] == "s3cret"
+
+
+async def test_a_client_that_was_forgotten_is_registered_anew_next_time(
+    world: World, autojump_clock: MockClock
+) -> None:
+    oauth = world.oauth()
+    world.auth.refuse = lambda form: (401, {"error": "invalid_client"}, {})
+    assert (await fails(world, auth=oauth)).error == "invalid_client"
+    world.auth.refuse = lambda form: None
+    async with world.connect(auth=oauth):
+        pass
+    assert len(world.auth.registrations) == 2
+
+
+async def test_a_token_goes_to_its_servers_origin_only(world: World, autojump_clock: MockClock) -> None:
+    from trio_mcp.auth.fetcher import Fetcher
+    from trio_mcp.auth.guard import Guard
+    from trio_mcp.auth.oauth import OAuthAuthorizer
+
+    async def unused(*args: Any) -> Any:
+        raise AssertionError
+
+    oauth = OAuthAuthorizer(
+        MCP, OAuth(), Fetcher(unused, Guard(MCP)), services=lambda run: None, errands=lambda run: None
+    )
+    assert repr(oauth) == "<OAuthAuthorizer: no token>"
+    stored = StoredToken(access_token="s3cret", expires_at=time.time() - 1, refresh_token="r")
+    oauth._token = oauth._in_use(stored, "stored")
+    assert await oauth.headers("POST", "http://127.0.0.1:8001/mcp") == {}
+    # And goodbye is said with what there is.
+    assert await oauth.headers("DELETE", MCP) == {"authorization": "Bearer s3cret"}
+    assert "s3cret" not in repr(oauth) + repr(oauth._token) + repr(stored)
+
+
+async def test_no_secret_is_in_an_error(world: World, autojump_clock: MockClock) -> None:
+    def echo(form: dict[str, str]) -> Any:
+        return 400, {"error": "invalid_request", "error_description": f"no: {form} " + "x" * 1000}, {}
+
+    world.auth.refuse = echo
+    error = await fails(world)
+    form = world.auth.requests[0]
+    assert form["code_verifier"] not in str(error)
+    assert form["code"] not in str(error)
+    assert len(str(error)) < 600
+
+
+async def test_a_goodbye_is_not_worth_a_login(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, "2025-11-25")
+    world.auth.protect(world.mcp)
+    async with world.connect():
+        world.auth.valid.clear()
+        world.auth.refresh.clear()
+    assert world.mcp.methods()[-1] == "DELETE"
+    assert len(world.auth.logins) == 1
