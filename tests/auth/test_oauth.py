@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from functools import partial
 from typing import Any
 
+import httpx2
+import jwt
 import pytest
 import trio
 from trio.testing import MockClock
@@ -12,7 +16,11 @@ from trio.testing import MockClock
 import trio_mcp
 from tests.auth.world import ISSUER, MCP, PRM, World, challenge
 from trio_mcp import LoginTimeout, MemoryStorage, OAuth, OAuthError
+from trio_mcp.auth.config import JWT_BEARER
 from trio_mcp.auth.storage import ClientKey, Registration, StoredToken, TokenKey
+from trio_mcp.http.pool import Pool
+from trio_mcp.http.setup import ssl_context
+from trio_mcp.http.transport import TrioTransport
 from trio_mcp.testing import Call
 
 KEY = TokenKey(ISSUER, MCP, "")
@@ -628,6 +636,237 @@ async def test_no_secret_is_in_an_error(world: World, autojump_clock: MockClock)
     assert form["code_verifier"] not in str(error)
     assert form["code"] not in str(error)
     assert len(str(error)) < 600
+
+
+# Without a person
+
+
+async def test_a_program_that_acts_for_itself_asks_nobody(world: World, autojump_clock: MockClock) -> None:
+    world.auth.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
+    world.auth.resource["scopes_supported"] = ["a"]
+    world.auth.lifetime = 100
+    oauth = OAuth(grant_type="client_credentials", client_id="me", client_secret="s3cret")
+    async with world.connect(auth=oauth) as c:
+        await trio.sleep(95)
+        await c.call_tool("x")  # another token, without a refresh token
+    assert world.auth.logins == []
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": "me",
+        "client_secret": "s3cret",
+        "resource": MCP,
+        "scope": "a",
+    }
+    assert world.auth.requests == [form, form]
+    assert repr(oauth.storage) == "<MemoryStorage: 0 tokens, 0 registrations>"
+
+
+async def test_a_workload_shows_what_its_platform_gave_it(world: World, autojump_clock: MockClock) -> None:
+    async with world.connect(auth={"grant_type": JWT_BEARER, "assertion": "jwt"}):
+        pass
+    assert world.auth.requests == [{"grant_type": JWT_BEARER, "assertion": "jwt", "resource": MCP}]
+
+
+@pytest.mark.parametrize("error", ["invalid_grant", "invalid_scope", "unauthorized_client"])
+async def test_a_workload_that_is_refused_does_not_try_again(
+    world: World, autojump_clock: MockClock, error: str
+) -> None:
+    world.auth.refuse = lambda form: (400, {"error": error}, {})
+    assert (await fails(world, auth=OAuth(grant_type=JWT_BEARER, assertion="jwt"))).error == error
+    assert len(world.auth.requests) == 1
+
+
+# Tokens that are bound to a key
+
+
+def bound(world: World, *, nonce: str | None = None) -> None:
+    """Have both servers deal in bound tokens, and the MCP server want `nonce` in each proof."""
+    world.auth.extra = {"token_type": "DPoP"}
+    world.auth.metadata["dpop_signing_alg_values_supported"] = ["ES256"]
+    discover: Any = world.mcp._discover
+
+    def guarded(call: Call) -> Any:
+        scheme, _, token = call.headers.get("authorization", "").partition(" ")
+        if token not in world.auth.valid:
+            return challenge(call, 401, f'DPoP resource_metadata="{PRM}"')
+        assert scheme == "DPoP"
+        proof = claims(call.headers["dpop"])
+        assert (proof["htm"], proof["htu"]) == ("POST", MCP)
+        if proof.get("nonce") != nonce:
+            return challenge(call, 401, 'DPoP error="use_dpop_nonce"', dpop_nonce=str(nonce))
+        return discover(call) if call.method == "server/discover" else call.text("done")
+
+    world.mcp.on["server/discover"] = world.mcp.on["tools/call"] = guarded
+
+
+def claims(proof: str) -> dict[str, Any]:
+    return dict(jwt.decode(proof, options={"verify_signature": False}))
+
+
+def key(proof: str) -> str:
+    return str(jwt.get_unverified_header(proof)["jwk"])
+
+
+async def test_a_server_that_wants_bound_tokens_gets_a_new_proof_with_each_request(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bound(world)
+    async with world.connect() as c:
+        await c.call_tool("x")
+    proofs = [call.headers["dpop"] for call in world.mcp.seen[1:]]
+    assert len(set(proofs)) == len(proofs) == 2
+    assert key(world.auth.headers[0]["dpop"]) == key(proofs[0])
+
+
+async def test_a_server_that_wants_a_nonce_is_asked_again_with_it(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bound(world, nonce="n")
+    async with world.connect() as c, trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(c.call_tool, "x")
+    assert len(world.mcp.seen) == 3 + 5
+    assert len(world.auth.logins) == 1
+
+
+async def test_calls_that_meet_a_new_nonce_together_are_all_sent_again(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bound(world, nonce="n")
+    async with world.connect() as c:
+        bound(world, nonce="m")
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(c.call_tool, "x")
+    assert len(world.mcp.seen) == 3 + 10
+    assert len(world.auth.logins) == 1
+
+
+async def test_a_nonce_that_comes_with_an_answer_is_used_from_then_on(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bound(world)
+    guarded: Any = world.mcp.on["server/discover"]
+
+    def discover(call: Call) -> Any:
+        answer = guarded(call)
+        return call.result(answer, headers={"dpop-nonce": "n"}) if "resultType" in repr(answer) else answer
+
+    world.mcp.on["server/discover"] = discover
+    world.mcp.on["tools/call"] = lambda call: call.text("done")
+    async with world.connect() as c:
+        await c.call_tool("x")
+    assert claims(world.mcp.seen[-1].headers["dpop"])["nonce"] == "n"
+
+
+async def test_a_bound_token_is_kept_with_its_key_and_refreshed_with_it(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bound(world)
+    oauth = world.oauth()
+    async with world.connect(auth=oauth):
+        pass
+    async with world.connect(auth=oauth) as c:
+        world.auth.valid.clear()
+        await c.call_tool("x")
+    assert len(world.auth.logins) == 1
+    assert [form["grant_type"] for form in world.auth.requests] == ["authorization_code", "refresh_token"]
+    proofs = [call.headers["dpop"] for call in world.mcp.seen if "dpop" in call.headers]
+    assert len({key(proof) for proof in [*proofs, *(each["dpop"] for each in world.auth.headers)]}) == 1
+
+
+async def test_a_token_that_is_not_bound_where_it_must_be_is_refused(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bound(world)
+    world.auth.extra = {}
+    assert "not bound to our key" in str(await fails(world))
+    world.mcp.on["server/discover"] = world.mcp._discover
+    world.auth.protect(world.mcp)
+    world.auth.resource["dpop_bound_access_tokens_required"] = True
+    assert "not bound to our key" in str(await fails(world))
+
+
+async def test_a_token_that_is_not_bound_will_do_where_both_are_taken(
+    world: World, autojump_clock: MockClock
+) -> None:
+    def both(call: Call) -> Any:
+        if call.headers.get("authorization", "").removeprefix("Bearer ") in world.auth.valid:
+            return world.mcp._discover(call)
+        return challenge(call, 401, f'Bearer resource_metadata="{PRM}", DPoP algs="ES256"')
+
+    world.mcp.on["server/discover"] = both
+    async with world.connect():
+        pass
+    assert world.tokens() == [None, "Bearer token-1"]
+
+
+async def test_an_authorization_server_without_our_algorithm_is_told_of(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.auth.metadata["dpop_signing_alg_values_supported"] = ["RS256"]
+    assert "no DPoP with ES256" in str(await fails(world, auth=world.oauth(dpop=True)))
+
+
+@pytest.mark.parametrize("kind", ["MAC", "DPoP"])
+async def test_a_token_of_an_unknown_type_is_refused(
+    world: World, autojump_clock: MockClock, kind: str
+) -> None:
+    world.auth.extra = {"token_type": kind}
+    assert "not known" in str(await fails(world))
+
+
+async def test_an_error_about_nonces_of_tokens_that_have_none_is_the_end(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.mcp.on["tools/call"] = lambda call: challenge(call, 401, 'DPoP error="use_dpop_nonce"')
+    async with world.connect() as c:
+        with pytest.raises(trio_mcp.AccessDenied):
+            await c.call_tool("x")
+
+
+# Its requests
+
+
+async def test_a_document_without_end_is_given_up(world: World, autojump_clock: MockClock) -> None:
+    world.auth.resource["padding"] = "x" * 70_000
+    error = await fails(world)
+    assert (error.step, "more than 65536 bytes" in str(error)) == ("discovery", True)
+
+
+async def test_a_server_that_never_answers_is_given_up(world: World, autojump_clock: MockClock) -> None:
+    world.auth.delay = 1e6
+    error = await fails(world)
+    assert error.step == "token"
+    assert trio.current_time() == 30
+
+
+async def test_the_connectors_own_headers_stay_with_its_server(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async with world.connect(headers={"x-secret": "s3cret", "cookie": "a=b"}):
+        pass
+    assert world.mcp.seen[0].headers["x-secret"] == "s3cret"
+    assert not {"x-secret", "cookie", "authorization"} & set(world.auth.headers[0])
+
+
+async def test_a_client_of_the_users_sends_it_all_and_keeps_its_own_auth_out_of_it(
+    world: World, autojump_clock: MockClock
+) -> None:
+    transport = TrioTransport(Pool(world.network, partial(ssl_context, True)))
+    async with httpx2.AsyncClient(transport=transport, auth=NoAuth(), trust_env=False) as client:
+        async with trio_mcp.open_connector(MCP, http_client=client, auth=world.oauth()):
+            pass
+    assert "x-own" in world.mcp.seen[0].headers
+    assert "x-own" not in world.auth.headers[0]
+
+
+class NoAuth(httpx2.Auth):
+    """A flow that leaves a trace."""
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        request.headers["x-own"] = "1"
+        yield request
 
 
 async def test_a_goodbye_is_not_worth_a_login(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

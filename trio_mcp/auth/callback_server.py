@@ -40,9 +40,14 @@ class CallbackServer:
         self._arrived = trio.Event()
         self._visitors = 0
 
-    async def wait(self, state: str) -> str:
-        """The URL that the browser came to. What does not repeat `state` is turned away."""
+    def expect(self, state: str) -> None:
+        """Turn away what does not repeat `state`; before this, everything. To be called before anybody is shown
+        where to log in: a browser can be fast.
+        """
         self._state = state
+
+    async def wait(self) -> str:
+        """The URL that the browser came to."""
         await self._arrived.wait()
         assert self._came_to is not None
         return self._came_to

@@ -84,7 +84,7 @@ async def discover(fetcher: Fetcher, url: str, demand: Demand, issuer: str | Non
 async def _protected_resource(fetcher: Fetcher, url: str, demand: Demand) -> ProtectedResource | None:
     """What the resource says of itself; None if it says nothing anywhere."""
     if demand.resource_metadata is not None:
-        places = [str(httpx2.URL(url).join(demand.resource_metadata))]
+        places = [fetcher.join(httpx2.URL(url), demand.resource_metadata, "discovery")]
     else:
         path = httpx2.URL(url).raw_path.decode("ascii").partition("?")[0].rstrip("/")
         places = [_at(url, _RESOURCE + each) for each in dict.fromkeys([path, ""])]

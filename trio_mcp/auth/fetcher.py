@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
+import httpx2
 from pydantic_core import from_json
 
 from .._version import __version__
@@ -82,11 +83,20 @@ class Fetcher:
             location = answer.headers.get("location")
             if answer.status not in _REDIRECTS or not location:
                 return answer
-            try:
-                url = str(target.join(location))
-            except ValueError as exc:
-                raise OAuthError(step, "a redirect to something that is not a URL") from exc
+            url = self.join(target, location, step)
         raise OAuthError(step, f"more than {_MAX_REDIRECTS} redirects")
+
+    @staticmethod
+    def join(base: httpx2.URL, reference: str, step: OAuthStep) -> str:
+        """`reference`, as a server at `base` means it.
+
+        Raises:
+            OAuthError: it is not a URL.
+        """
+        try:
+            return str(base.join(reference))
+        except (httpx2.InvalidURL, ValueError) as exc:
+            raise OAuthError(step, "the server names something that is not a URL") from exc
 
     async def post(self, url: str, step: OAuthStep, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send what is secret. No redirect is followed.

@@ -52,7 +52,7 @@ class Guard:
         """
         try:
             target = httpx2.URL(url)
-        except (httpx2.InvalidURL, UnicodeError) as exc:
+        except (httpx2.InvalidURL, ValueError) as exc:
             raise OAuthError(step, "the server names something that is not a URL") from exc
         host = target.host
         if target.scheme not in ("http", "https") or not host or target.userinfo:

@@ -114,10 +114,9 @@ class _AtServer:
         self._server = server
 
     async def ask(self, url: str, state: str) -> Mapping[str, str]:
+        self._server.expect(state)
         came_to = await _show(self._config, url)
-        if came_to is not None:
-            return read_callback(came_to)
-        return read_callback(await self._server.wait(state))
+        return read_callback(await self._server.wait() if came_to is None else came_to)
 
 
 async def _show(config: OAuth, url: str) -> str | None:
