@@ -118,7 +118,12 @@ def test_a_repr_shows_no_token() -> None:
 async def test_a_request_is_sent_four_times_at_most(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stubborn(AskedToken):
         async def challenged(
-            self, status: int, response: Mapping[str, str], sent: Mapping[str, str], tries: int
+            self,
+            method: str,
+            status: int,
+            response_headers: Mapping[str, str],
+            sent_headers: Mapping[str, str],
+            tries: int,
         ) -> bool:
             return True
 

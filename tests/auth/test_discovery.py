@@ -150,7 +150,7 @@ async def test_the_first_authorization_server_is_taken_or_the_one_that_the_progr
     assert (await find(pages)).server.issuer == AUTH
     found = await find(pages, issuer=other)
     assert found.server.issuer == other
-    assert found.scopes == {"a"}
+    assert found.scopes == frozenset({"a"})
     assert "not given to another" in await fails(pages, issuer="https://third.example.com")
 
 

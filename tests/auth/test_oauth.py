@@ -14,9 +14,10 @@ import trio
 from trio.testing import MockClock
 
 import trio_mcp
-from tests.auth.world import ISSUER, MCP, PRM, World, challenge
+from tests.auth.world import ISSUER, MCP, PRM, AuthorizationServer, Pages, World, challenge
 from trio_mcp import LoginTimeout, MemoryStorage, OAuth, OAuthError
 from trio_mcp.auth.config import JWT_BEARER
+from trio_mcp.auth.oauth import OAuthAuthorizer
 from trio_mcp.auth.storage import ClientKey, Registration, StoredToken, TokenKey
 from trio_mcp.http.pool import Pool
 from trio_mcp.http.setup import ssl_context
@@ -452,7 +453,7 @@ async def test_what_on_redirect_raises_comes_out_as_it_is(world: World, autojump
 async def test_each_caller_gets_an_error_of_its_own(world: World, autojump_clock: MockClock) -> None:
     world.mcp.on["server/discover"] = world.mcp._discover
     world.auth.refuse = lambda form: (400, {"error": "invalid_grant"}, {})
-    errors = []
+    errors: list[OAuthError] = []
 
     async def call() -> None:
         with pytest.raises(OAuthError) as caught:
@@ -561,8 +562,6 @@ async def test_what_an_authorization_url_has_already_is_kept(world: World, autoj
 async def test_another_authorization_server_gets_nothing_of_the_first_one(
     world: World, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    from tests.auth.world import AuthorizationServer
-
     other = AuthorizationServer(world.network, "http://127.0.0.1:9001")
     nursery.start_soon(other.run)
 
@@ -607,16 +606,8 @@ async def test_a_client_that_was_forgotten_is_registered_anew_next_time(
 
 
 async def test_a_token_goes_to_its_servers_origin_only(world: World, autojump_clock: MockClock) -> None:
-    from trio_mcp.auth.fetcher import Fetcher
-    from trio_mcp.auth.guard import Guard
-    from trio_mcp.auth.oauth import OAuthAuthorizer
-
-    async def unused(*args: Any) -> Any:
-        raise AssertionError
-
-    oauth = OAuthAuthorizer(
-        MCP, OAuth(), Fetcher(unused, Guard(MCP)), services=lambda run: None, errands=lambda run: None
-    )
+    fetcher = Pages({}).fetcher(MCP)
+    oauth = OAuthAuthorizer(MCP, OAuth(), fetcher, services=lambda run: None, errands=lambda run: None)
     assert repr(oauth) == "<OAuthAuthorizer: no token>"
     stored = StoredToken(access_token="s3cret", expires_at=time.time() - 1, refresh_token="r")
     oauth._token = oauth._in_use(stored, "stored")
@@ -624,6 +615,19 @@ async def test_a_token_goes_to_its_servers_origin_only(world: World, autojump_cl
     # And goodbye is said with what there is.
     assert await oauth.headers("DELETE", MCP) == {"authorization": "Bearer s3cret"}
     assert "s3cret" not in repr(oauth) + repr(oauth._token) + repr(stored)
+
+
+async def test_a_connection_that_takes_no_more_errands_finishes_by_itself() -> None:
+    def closed(run: Any) -> None:
+        raise RuntimeError("Nursery is closed to new arrivals")
+
+    async def work() -> int:
+        await trio.lowlevel.checkpoint()
+        return 5
+
+    fetcher = Pages({}).fetcher(MCP)
+    oauth = OAuthAuthorizer(MCP, OAuth(), fetcher, services=lambda run: None, errands=closed)
+    assert await oauth._finish(work) == 5
 
 
 async def test_no_secret_is_in_an_error(world: World, autojump_clock: MockClock) -> None:
@@ -867,6 +871,81 @@ class NoAuth(httpx2.Auth):
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         request.headers["x-own"] = "1"
         yield request
+
+
+async def test_a_refusal_that_comes_late_is_answered_with_the_token_that_there_is(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async def slowly(call: Call) -> Any:
+        refusal = world.auth.refusal(call)
+        await trio.sleep(call.params["arguments"]["seconds"])
+        return refusal or call.text("done")
+
+    world.mcp.on["tools/call"] = slowly
+    async with world.connect() as c, trio.open_nursery() as nursery:
+        world.auth.valid.clear()
+        nursery.start_soon(c.call_tool, "x", {"seconds": 5})
+        nursery.start_soon(c.call_tool, "x", {"seconds": 1})
+    assert len(world.auth.requests) == 2
+
+
+async def test_a_refresh_that_hangs_does_not_hold_up_closing(world: World, autojump_clock: MockClock) -> None:
+    with trio.move_on_after(5):
+        async with world.connect() as c:
+            world.auth.valid.clear()
+            world.auth.delay = 1e6
+            await c.call_tool("x")
+    assert 5 < trio.current_time() < 6
+
+
+async def test_a_storage_that_hangs_is_not_waited_for_for_ever(
+    world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hanging(MemoryStorage):
+        async def set_token(self, key: TokenKey, token: StoredToken | None) -> None:
+            await trio.sleep_forever()
+
+    async with world.connect(auth=world.oauth(storage=Hanging())) as c:
+        await c.call_tool("x")
+    assert trio.current_time() == 5
+    assert "could not be kept" in caplog.text
+
+
+async def test_a_stream_in_the_background_refreshes_but_asks_nobody_to_log_in(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world = World(nursery, "2025-11-25")
+    world.mcp.listen()
+    world.auth.protect(world.mcp)
+    async with world.connect() as c:
+        world.auth.valid.clear()
+        world.mcp.link.reset()
+        await trio.sleep(10)
+        assert len(world.auth.requests) == 2  # it is there again
+        await world.mcp.notify("notifications/tools/list_changed")
+        world.auth.valid.clear()
+        world.auth.refresh.clear()
+        world.mcp.link.reset()
+        await trio.sleep(100)
+        assert len(world.auth.logins) == 1
+        await c.call_tool("x")
+        assert len(world.auth.logins) == 2
+
+
+async def test_a_call_that_needs_a_login_does_not_make_do_with_less(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world = World(nursery, "2025-11-25")
+    world.mcp.listen()
+    world.auth.protect(world.mcp)
+    async with world.connect() as c:
+        world.auth.valid.clear()
+        world.auth.refresh.clear()
+        world.auth.delay = 10
+        world.mcp.link.reset()
+        await trio.sleep(5)  # the stream is about to learn that it is refused a refresh
+        await c.call_tool("x")
+    assert len(world.auth.logins) == 2
 
 
 async def test_a_goodbye_is_not_worth_a_login(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

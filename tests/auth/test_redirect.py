@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import webbrowser
 from functools import partial
 from typing import Any
@@ -75,6 +77,7 @@ async def test_visitors_who_say_nothing_or_too_much_or_leave_are_no_trouble() ->
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert await visit(server.redirect_uri) == ""  # there are too many
             for stream in quiet:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # by a reset
                 await stream.aclose()
             await trio.testing.wait_all_tasks_blocked(0.05)
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:

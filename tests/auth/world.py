@@ -1,4 +1,4 @@
-"""An authorization server in memory, the MCP server that it protects, and the browser of a person who says yes."""
+"""An authorization server in memory, the MCP server that it protects, and a person who logs in at once."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ class AuthorizationServer:
     async def _handle(self, exchange: HttpExchange) -> None:
         path = urlsplit(exchange.request.target).path
         self.paths.append(path)
-        status, document, headers = 404, {}, dict[str, str]()
+        status = 404
+        document: Json = {}
+        headers: Mapping[str, str] = {}
         if path in self.documents:
             status, document = self.documents[path]
         elif path == "/prm":
@@ -156,7 +158,7 @@ class AuthorizationServer:
 
     def refusal(self, call: Call, needed: str = "") -> CallAnswer:
         """The answer to a call without a good token; None if it has one."""
-        scheme, _, token = call.headers.get("authorization", "").partition(" ")
+        token = call.headers.get("authorization", "").partition(" ")[2]
         if token not in self.valid:
             scope = f', scope="{needed}"' if needed else ""
             return challenge(call, 401, f'Bearer resource_metadata="{PRM}"{scope}')

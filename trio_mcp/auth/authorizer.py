@@ -35,11 +35,17 @@ class Authorizer(Protocol):
         ...
 
     async def challenged(
-        self, status: int, response_headers: Mapping[str, str], sent_headers: Mapping[str, str], tries: int
+        self,
+        method: str,
+        status: int,
+        response_headers: Mapping[str, str],
+        sent_headers: Mapping[str, str],
+        tries: int,
     ) -> bool:
         """The server has refused a request (401, 403), or has said something about proofs of possession.
 
         Args:
+            method: the HTTP method.
             status: the HTTP status.
             response_headers: to be asked for in lower case.
             sent_headers: those of the request.
@@ -91,10 +97,15 @@ class AskedToken:
         return {"authorization": self._header}
 
     async def challenged(
-        self, status: int, response_headers: Mapping[str, str], sent_headers: Mapping[str, str], tries: int
+        self,
+        method: str,
+        status: int,
+        response_headers: Mapping[str, str],
+        sent_headers: Mapping[str, str],
+        tries: int,
     ) -> bool:
         """Ask for another token after a 401; no if it is the one that was refused."""
-        if status != 401:
+        if status != 401 or method == "DELETE":
             return False
         refused = sent_headers.get("authorization")
         if tries == 1:

@@ -41,8 +41,9 @@ class CallbackServer:
         self._visitors = 0
 
     def expect(self, state: str) -> None:
-        """Turn away what does not repeat `state`; before this, everything. To be called before anybody is shown
-        where to log in: a browser can be fast.
+        """Turn away what does not repeat `state`; before this, everything.
+
+        To be called before anybody is shown where to log in: a browser can be fast.
         """
         self._state = state
 

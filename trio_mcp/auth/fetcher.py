@@ -14,7 +14,7 @@ import httpx2
 from pydantic_core import from_json
 
 from .._version import __version__
-from ..errors import AuthorizationError, ConnectorError, OAuthError, OAuthStep
+from ..errors import ConnectorError, OAuthError, OAuthStep
 from ..protocol.headers import VERSION
 from ..protocol.versions import LATEST_MODERN_VERSION
 from .guard import Guard
@@ -120,8 +120,6 @@ class Fetcher:
         headers = {"user-agent": f"trio_mcp/{__version__}", **headers}
         try:
             return await self._send(method, url, headers, body)
-        except AuthorizationError:
-            raise
         except ConnectorError as exc:
             where = url.partition("?")[0]
             raise OAuthError(step, f"no usable answer from {where}: {exc.message}") from exc

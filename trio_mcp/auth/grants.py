@@ -103,19 +103,26 @@ async def request_token(
     if endpoint is None:
         raise OAuthError("discovery", "the authorization server has no token endpoint")
     headers, form = authenticate(client, config, found.server.issuer, {**grant, "resource": found.resource})
-    for last in (False, True):
-        proof = {} if dpop is None else {"dpop": dpop.proof("POST", endpoint)}
-        answer = await fetcher.post_form(endpoint, "token", {**headers, **proof}, form)
-        if dpop is not None:
-            dpop.learn(endpoint, answer.headers)
+    if dpop is None:
+        answer = await fetcher.post_form(endpoint, "token", headers, form)
+    else:
+        answer = await _with_proof(fetcher, endpoint, headers, form, dpop)
+        if answer.status in (400, 401) and _error(answer) == "use_dpop_nonce":
             # It wants a nonce of its own in the proof (RFC 9449, 8): once.
-            if not last and answer.status in (400, 401) and _error(answer) == "use_dpop_nonce":
-                continue
-        break
+            answer = await _with_proof(fetcher, endpoint, headers, form, dpop)
     secrets = [value for name, value in form.items() if name not in ("grant_type", "resource", "client_id")]
     if client.client_secret is not None:
         secrets.append(client.client_secret)
     return _token(answer, tuple(secrets))
+
+
+async def _with_proof(
+    fetcher: Fetcher, endpoint: str, headers: Mapping[str, str], form: Mapping[str, str], dpop: DpopKey
+) -> Answer:
+    proof = dpop.proof("POST", endpoint)
+    answer = await fetcher.post_form(endpoint, "token", {**headers, "dpop": proof}, form)
+    dpop.learn(endpoint, answer.headers)
+    return answer
 
 
 def _error(answer: Answer) -> str | None:

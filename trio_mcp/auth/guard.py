@@ -100,8 +100,7 @@ class _Watched:
 
     async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
         stream = await self._network.open_stream(host, port)
-        if (address := _peer(stream)) is not None:
-            self._guard.saw(host, address)
+        self._guard.saw(host, _peer(stream))
         return stream
 
 
@@ -116,8 +115,7 @@ class _Guarded:
         stream = await self._network.open_stream(host, port)
         try:
             # The name may have led elsewhere by now.
-            if (peer := _peer(stream)) is not None:
-                self._check(host, peer)
+            self._check(host, _peer(stream))
         except BaseException:
             await close_at_once(stream)  # noqa: ASYNC102 - shielded, and never waits
             raise
@@ -128,15 +126,14 @@ class _Guarded:
             raise OSError(f"{host} has an address that is not public, which a public server must not name")
 
 
-def _peer(stream: trio.abc.Stream) -> str | None:
-    if not isinstance(stream, trio.SocketStream):
-        return None
+def _peer(stream: trio.abc.Stream) -> str:
+    assert isinstance(stream, trio.SocketStream)  # TcpNetwork's
     address: str = stream.socket.getpeername()[0]
     return address.partition("%")[0]
 
 
 def same_origin(one: httpx2.URL, other: httpx2.URL) -> bool:
-    """Whether URLs have scheme, host and port in common; httpx2 leaves a usual port out."""
+    """Whether URLs have scheme, host and port in common."""
     return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
@@ -154,7 +151,7 @@ def is_public_address(address: _Address) -> bool:
 
 
 def _literal(host: str) -> _Address | None:
-    """The address that `host` is written as, also in the ways that only old software knows; None for a name."""
+    """The address that `host` is written as, also in ways that only old software knows; None for a name."""
     host = _plain(host)
     try:
         return ipaddress.ip_address(host.partition("%")[0])

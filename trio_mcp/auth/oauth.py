@@ -8,6 +8,7 @@ token that the server has replaced meanwhile is not lost with them.
 from __future__ import annotations
 
 import copy
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -37,6 +38,8 @@ __all__ = ["OAuthAuthorizer", "Spawn"]
 
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[object]]], object]
 T = TypeVar("T")
+
+logger: Final = logging.getLogger("trio_mcp")
 
 _LEEWAY: Final = 10.0  # seconds before its end in which a token is refreshed, and a tenth of its life at most
 _STORE_SECONDS: Final = 5.0
@@ -111,9 +114,11 @@ class OAuthAuthorizer:
         if token is not None and method != "DELETE" and token.is_stale() and self._is_renewable(token):
             try:
                 await self._join(partial(self._renew, token))
-            except OAuthError:
+            except OAuthError as exc:
                 if token.has_ended():
                     raise
+                logger.warning("the token could not be refreshed, and is used to its end: %s", exc)
+                token.leeway = 0.0
             token = self._token
         if token is None:
             return {}
@@ -123,9 +128,14 @@ class OAuthAuthorizer:
         return {"authorization": token.authorization, "dpop": proof}
 
     async def challenged(
-        self, status: int, response_headers: Mapping[str, str], sent_headers: Mapping[str, str], tries: int
+        self,
+        method: str,
+        status: int,
+        response_headers: Mapping[str, str],
+        sent_headers: Mapping[str, str],
+        tries: int,
     ) -> bool:
-        """See `Authorizer.challenged`."""
+        """See `Authorizer.challenged`. A stream in the background (GET) asks no person to log in."""
         token, sent = self._token, sent_headers.get("authorization")
         if token is not None and token.dpop is not None:
             token.dpop.learn(self._server, response_headers)
@@ -140,21 +150,25 @@ class OAuthAuthorizer:
             return False  # another token would be no better
         if token is not None and status == 401 and tries > 1 and token.origin == "granted":
             return False  # not even a new token will do: another login would not help
-        await self._join(partial(self._obtain, token, demand))
+        if method == "DELETE":
+            return False  # saying goodbye is not worth it
+        work = partial(self._obtain, token, demand, may_login=method != "GET")
+        while self._token is token and not await self._join(work):
+            pass  # what was under way was for another request, and is of no use for this one
         return self._token is not token
 
     # One attempt at a time
 
-    async def _join(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the attempt that is under way, or make it `work`'s turn."""
+    async def _join(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Wait for the attempt that is under way, or else do `work`; whether it was `work`."""
         attempt = self._attempt
-        if attempt is None:
+        if ours := attempt is None:
             attempt = self._attempt = _Attempt()
             self._services(partial(self._run, attempt, work))
         with paused():
             await attempt.done.wait()
         if attempt.error is None:
-            return
+            return ours
         if not isinstance(attempt.error, ConnectorError):
             raise attempt.error  # a callback's own
         # Each caller gets an error of its own: one object raised in many tasks would mix their stories.
@@ -190,8 +204,6 @@ class OAuthAuthorizer:
         await done.wait()
         if errors:
             raise errors[0]
-        if not results:
-            await trio.sleep_forever()  # the errand was cancelled, and so is this
         return results[0]
 
     # Obtaining a token
@@ -201,8 +213,7 @@ class OAuthAuthorizer:
 
     async def _renew(self, old: _Token) -> None:
         """Another token in the place of one that ends, without a person and without a challenge."""
-        if self._token is not old or self._found is None:
-            return
+        assert self._found is not None
         found, scopes = self._found, old.stored.scopes
         if self._config.grant_type == AUTHORIZATION_CODE:
             # None: the server will say what it wants.
@@ -210,10 +221,8 @@ class OAuthAuthorizer:
         else:
             self._token = await self._machine_token(found, scopes)
 
-    async def _obtain(self, old: _Token | None, demand: Demand) -> None:
+    async def _obtain(self, old: _Token | None, demand: Demand, *, may_login: bool) -> None:
         """Another token in the place of one that was refused, or the first one."""
-        if self._token is not old:
-            return
         found = await discover(self._fetcher, self._server, demand, self._trusted_issuer())
         if self._found is not None and found.server.issuer != self._found.server.issuer:
             old = self._token = None  # what one authorization server gave is nothing to another
@@ -226,11 +235,11 @@ class OAuthAuthorizer:
             self._token = await self._machine_token(found, needed or found.scopes or frozenset())
             return
         token = await self._finish(partial(self._kept_or_refreshed, found, old, asked | demand.scopes))
-        if token is None:
+        if token is None and may_login:
             if old is None and (kept := await self._config.storage.get_token(self._token_key(found))):
                 needed |= kept.scopes
             token = await self._login(found, needed or found.scopes or frozenset())
-        self._token = token
+        self._token = token or old
 
     def _trusted_issuer(self) -> str | None:
         """The authorization server that credentials of the program's belong to."""
@@ -303,8 +312,10 @@ class OAuthAuthorizer:
 
     async def _keep(self, key: TokenKey, token: StoredToken) -> None:
         # Whatever happens to us now, the server has replaced the old one.
-        with trio.move_on_after(_STORE_SECONDS, shield=True):
+        with trio.move_on_after(_STORE_SECONDS, shield=True) as scope:
             await self._config.storage.set_token(key, token)
+        if scope.cancelled_caught:
+            logger.warning("a new token could not be kept within %g s", _STORE_SECONDS)
 
     async def _login(self, found: Discovered, scopes: frozenset[str]) -> _Token:
         """Have a person log in, by the authorization code grant with PKCE."""

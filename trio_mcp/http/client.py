@@ -95,18 +95,17 @@ class HttpClient:
             response = await self._follow(request, self._authorizer)
             if response.status not in (401, 403) and "dpop-nonce" not in response.headers:
                 return response
-            # The end of a session is not worth a login.
-            if method == "DELETE" or not await self._is_worth_another(response, tries) or tries == _MAX_TRIES:
+            if not await self._is_worth_another(method, response, tries) or tries == _MAX_TRIES:
                 return response
             # The body goes out again: it was refused unread.
             async with response:
                 pass
 
-    async def _is_worth_another(self, response: HttpResponse, tries: int) -> bool:
+    async def _is_worth_another(self, method: str, response: HttpResponse, tries: int) -> bool:
         assert self._authorizer is not None
         try:
             return await self._authorizer.challenged(
-                response.status, response.headers, response.request_headers, tries
+                method, response.status, response.headers, response.request_headers, tries
             )
         except BaseException:
             await response.abandon()  # noqa: ASYNC102 - it never waits
