@@ -88,7 +88,7 @@ def test_id_and_secret_are_encoded_before_they_are_joined() -> None:
     headers, form = authenticate(client, OAuth(), AUTH, {"a": "b"})
     scheme, _, pair = headers["authorization"].partition(" ")
     assert (scheme, base64.b64decode(pair)) == ("Basic", b"m%3Ae:s+e%2F")
-    assert form == {"a": "b"}
+    assert form == {"a": "b", "client_id": "m:e"}
 
 
 def test_a_secret_may_go_into_the_form() -> None:
@@ -233,7 +233,11 @@ async def test_client_credentials_are_a_grant_of_their_own() -> None:
     token = await request_token(pages.fetcher(), config, found(), client, grant, None)
     assert (token.access_token, token.token_type, token.expires_in) == ("t", "Bearer", 60)
     ((_, headers, form),) = pages.sent
-    assert form == {"grant_type": ["client_credentials"], "resource": [RESOURCE]}
+    assert form == {
+        "grant_type": ["client_credentials"],
+        "resource": [RESOURCE],
+        "client_id": ["me"],
+    }
     assert headers["authorization"].startswith("Basic ")
     assert headers["content-type"] == "application/x-www-form-urlencoded"
 

@@ -52,16 +52,16 @@ class Child:
             self.process.stdout.close()
 
 
-def start_mcp_server(*flags: str) -> Child:
-    """Run `mcp_server.py`, and return when it listens."""
-    process = subprocess.Popen([sys.executable, MCP_SERVER, *flags], stdout=subprocess.PIPE)
+def start_mcp_server(*flags: str, script: Path = MCP_SERVER) -> Child:
+    """Run `mcp_server.py`, or another that says its port in the same way, and return when it listens."""
+    process = subprocess.Popen([sys.executable, script, *flags], stdout=subprocess.PIPE)
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
     line = process.stdout.readline() if ready else b""
     child = Child(process, int(line or 0))
     if not child.port:
         child.kill()
-        raise RuntimeError(f"mcp_server.py did not start: exit code {process.returncode}")
+        raise RuntimeError(f"{script.name} did not start: exit code {process.returncode}")
     return child
 
 

@@ -128,7 +128,8 @@ async def open_callback_server(uris: Sequence[str], *, must: bool) -> AsyncGener
         uri = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}{_PATH}"
     server = CallbackServer(uri)
     async with open_flat_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, server.serve, listeners)
+        # The sockets listen already, and what comes meanwhile waits in them.
+        nursery.start_soon(trio.serve_listeners, server.serve, listeners)  # noqa: ASYNC113
         yield server
         nursery.cancel_scope.cancel(reason="the browser has come back")
 

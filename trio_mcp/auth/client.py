@@ -146,12 +146,13 @@ def authenticate(
             config.private_key, config.signing_algorithm, client.client_id, issuer
         )
         return {}, filled
+    if client.client_id:
+        # Also beside a header that says it: there are servers that look for it here first, mcp's is one.
+        filled["client_id"] = client.client_id
     if method == "client_secret_basic" and client.client_secret is not None:
         # Both are encoded before they are joined (RFC 6749, 2.3.1).
         pair = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"
         return {"authorization": f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"}, filled
-    if client.client_id:
-        filled["client_id"] = client.client_id
     if method == "client_secret_post" and client.client_secret is not None:
         filled["client_secret"] = client.client_secret
     elif method != "none":

@@ -347,7 +347,7 @@ class OAuthAuthorizer:
                 }
                 return await self._finish(partial(self._redeem, found, client, grant, scopes))
             except OAuthError as exc:
-                await self._forget_client(found, exc)
+                await self._forget_client(found, exc)  # noqa: ASYNC120 - being cancelled matters more
                 raise
 
     async def _redeem(
