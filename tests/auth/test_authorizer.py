@@ -137,6 +137,29 @@ async def test_a_request_is_sent_four_times_at_most(serve: Serve, monkeypatch: p
     assert len({str(call.message) for call in server.seen}) == 1  # the body is sent each time
 
 
+async def test_it_is_asked_anew_for_each_hop_of_a_redirect(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls: list[str] = []
+
+    class Noting(AskedToken):
+        async def headers(self, method: str, url: str) -> Mapping[str, str]:
+            urls.append(url)
+            return await super().headers(method, url)
+
+    server = serve()
+    server.on["tools/call"] = lambda call: (
+        call.text("done")
+        if "again" in call.target
+        else call.reply(status=307, headers={"location": "/mcp?again"})
+    )
+    monkeypatch.setattr("trio_mcp.auth.credentials.AskedToken", Noting)
+    monkeypatch.setattr("trio_mcp.http_connector.AskedToken", Noting)
+    async with server.connect(auth=lambda: "t") as c:
+        await c.call_tool("x")
+    assert urls[-2:] == [server.url, f"{server.url}?again"]
+
+
 async def test_a_redirect_keeps_the_token_only_on_its_origin(serve: Serve) -> None:
     server = protected(serve, "Bearer t")
     server.on["tools/call"] = lambda call: call.reply(

@@ -11,10 +11,11 @@ import pytest
 import trio
 import trio.testing
 
+import trio_mcp
 from trio_mcp import OAuthError
 from trio_mcp.auth.guard import Guard, is_public_address
 from trio_mcp.network import TcpNetwork
-from trio_mcp.testing import MemoryNetwork
+from trio_mcp.testing import HttpExchange, MemoryNetwork, serve_http
 
 PUBLIC = "https://mcp.example.com/mcp"
 
@@ -162,6 +163,26 @@ async def test_a_server_on_this_machine_is_seen_to_be_here(nursery: trio.Nursery
         pass
     async with await guard.guarded(TcpNetwork()).open_stream("auth.corp", port):
         pass
+
+
+@pytest.mark.parametrize("public", [True, False])
+async def test_a_connector_looks_where_the_names_lead(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, public: bool
+) -> None:
+    async def refuse(exchange: HttpExchange) -> None:
+        where = f"https://evil.test:{port}/meta"
+        await exchange.respond(401, [("www-authenticate", f'Bearer resource_metadata="{where}"')])
+
+    serve = partial(serve_http, handler=refuse, cancel_on_disconnect=True)
+    listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+    port = listeners[0].socket.getsockname()[1]
+    trio.socket.set_custom_hostname_resolver(Names("127.0.0.1"))
+    if public:
+        monkeypatch.setattr("trio_mcp.auth.guard._peer", lambda stream: "8.8.8.8")
+    with pytest.raises(OAuthError) as caught:
+        async with trio_mcp.open_connector(f"http://mcp.test:{port}/mcp", auth={}):
+            pass
+    assert ("not public" in str(caught.value)) is public
 
 
 async def test_another_network_is_used_as_it_is() -> None:

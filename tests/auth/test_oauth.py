@@ -186,6 +186,19 @@ async def test_a_token_that_somebody_else_has_refreshed_is_taken(
     assert len(world.auth.logins) == 1
 
 
+async def test_two_connections_that_refresh_at_once_make_one_refresh(
+    world: World, autojump_clock: MockClock
+) -> None:
+    oauth = world.oauth()
+    async with world.connect(auth=oauth) as one, world.connect(auth=oauth) as other:
+        world.auth.valid.clear()
+        world.auth.delay = 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.call_tool, "x")
+            nursery.start_soon(other.call_tool, "x")
+    assert [form["grant_type"] for form in world.auth.requests] == ["authorization_code", "refresh_token"]
+
+
 async def test_what_was_kept_is_used_without_a_login(world: World, autojump_clock: MockClock) -> None:
     oauth = world.oauth()
     for _ in range(2):
@@ -242,8 +255,10 @@ async def test_a_refresh_that_fails_for_a_moment_leaves_the_token_in_use_until_i
     async with world.connect() as c:
         world.auth.refuse = lambda form: (503, {"error": "temporarily_unavailable"}, {})
         await trio.sleep(95)
-        await c.call_tool("x")
+        for _ in range(3):
+            await c.call_tool("x")
         assert world.tokens()[-1] == "Bearer token-1"
+        assert len(world.auth.requests) == 2  # it is not tried again with each call
         await trio.sleep(10)
         with pytest.raises(OAuthError, match="temporarily_unavailable") as caught:
             await c.call_tool("x")
@@ -286,11 +301,32 @@ async def test_a_new_token_that_is_refused_is_not_followed_by_another_login(
         def __contains__(self, token: object) -> bool:
             return False
 
-    world.auth.valid = Nothing()
+    world.auth.valid, world.auth.gives_refresh = Nothing(), False
     with pytest.raises(trio_mcp.AccessDenied):
         async with world.connect():
             pass
     assert len(world.auth.logins) == 1
+
+
+async def test_a_refreshed_token_that_is_refused_leads_to_a_login(
+    world: World, autojump_clock: MockClock
+) -> None:
+    async with world.connect() as c:
+        world.auth.valid = Fresh(world.auth)
+        await c.call_tool("x")
+    grants = [form["grant_type"] for form in world.auth.requests]
+    assert grants == ["authorization_code", "refresh_token", "authorization_code"]
+
+
+class Fresh(dict[str, frozenset[str]]):
+    """Holds only tokens that come of a login."""
+
+    def __init__(self, auth: AuthorizationServer) -> None:
+        self._auth = auth
+
+    def __setitem__(self, token: str, scopes: frozenset[str]) -> None:
+        if self._auth.requests[-1]["grant_type"] == "authorization_code":
+            super().__setitem__(token, scopes)
 
 
 # Scopes
@@ -359,7 +395,7 @@ async def test_scopes_that_are_not_granted_are_not_asked_for_again(
         for _ in range(2):
             with pytest.raises(trio_mcp.AccessDenied):
                 await c.call_tool("x")
-    assert len(world.auth.logins) == 2
+    assert len(world.auth.logins) == len(world.auth.requests) == 2
 
 
 async def test_another_403_is_no_question_of_scopes(world: World, autojump_clock: MockClock) -> None:
@@ -568,12 +604,15 @@ async def test_another_authorization_server_gets_nothing_of_the_first_one(
     async def browse(url: str) -> str:
         return await (other if url.startswith(other.issuer) else world.auth).browse(url)
 
+    world.auth.resource["scopes_supported"] = ["a"]
     async with world.connect(auth=world.oauth(on_redirect=browse)) as c:
         world.auth.valid.clear()
+        world.auth.resource["scopes_supported"] = ["b"]
         world.auth.resource["authorization_servers"] = [other.issuer]
         other.valid = world.auth.valid
         await c.call_tool("x")
     assert len(other.registrations) == 1
+    assert other.logins[0]["scope"] == "b"
     assert [form["grant_type"] for form in other.requests] == ["authorization_code"]
     assert len(world.auth.requests) == 1
 

@@ -148,11 +148,13 @@ class OAuthAuthorizer:
             return token.dpop is not None and token.dpop.is_outdated(self._server, sent_headers.get("dpop"))
         if token is not None and status == 403 and demand.scopes <= token.stored.scopes:
             return False  # another token would be no better
-        if token is not None and status == 401 and tries > 1 and token.origin == "granted":
+        origin = token.origin if token is not None and status == 401 and tries > 1 else None
+        if origin == "granted":
             return False  # not even a new token will do: another login would not help
         if method == "DELETE":
             return False  # saying goodbye is not worth it
-        work = partial(self._obtain, token, demand, may_login=method != "GET")
+        may_refresh, may_login = origin != "refreshed", method != "GET"
+        work = partial(self._obtain, token, demand, may_refresh=may_refresh, may_login=may_login)
         while self._token is token and not await self._join(work):
             pass  # what was under way was for another request, and is of no use for this one
         return self._token is not token
@@ -221,7 +223,9 @@ class OAuthAuthorizer:
         else:
             self._token = await self._machine_token(found, scopes)
 
-    async def _obtain(self, old: _Token | None, demand: Demand, *, may_login: bool) -> None:
+    async def _obtain(
+        self, old: _Token | None, demand: Demand, *, may_refresh: bool, may_login: bool
+    ) -> None:
         """Another token in the place of one that was refused, or the first one."""
         found = await discover(self._fetcher, self._server, demand, self._trusted_issuer())
         if self._found is not None and found.server.issuer != self._found.server.issuer:
@@ -234,7 +238,9 @@ class OAuthAuthorizer:
         if self._config.grant_type != AUTHORIZATION_CODE:
             self._token = await self._machine_token(found, needed or found.scopes or frozenset())
             return
-        token = await self._finish(partial(self._kept_or_refreshed, found, old, asked | demand.scopes))
+        token = None
+        if may_refresh:
+            token = await self._finish(partial(self._kept_or_refreshed, found, old, asked | demand.scopes))
         if token is None and may_login:
             if old is None and (kept := await self._config.storage.get_token(self._token_key(found))):
                 needed |= kept.scopes
