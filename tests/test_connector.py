@@ -412,7 +412,7 @@ def test_a_target_that_cannot_work_is_told_at_once(target: Any, text: str) -> No
         {"headers": {"x": "a\r\nb: c"}},
         {"headers": {"no name": "a"}},
         {"auth": "two words"},
-        {"auth": {"client_id": "x"}},
+        {"auth": {"client": "x"}},
     ],
 )
 def test_an_option_that_cannot_work_is_told_at_once(options: dict[str, Any]) -> None:

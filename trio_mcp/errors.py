@@ -19,6 +19,8 @@ The cause, where there is one, is `__cause__`.
   │       ├── SessionExpired        404: the server no longer knows the session
   │       └── AccessDenied          401 or 403 (also an AuthorizationError)
   ├── AuthorizationError            not allowed, or the way to a token failed
+  │   └── OAuthError                a step on the way to a token failed
+  │       └── LoginTimeout          ... nobody logged in in time (also a trio.TooSlowError; in deadlines.py)
   ├── ProtocolError                 the server broke the protocol
   │   ├── MessageTooLarge           more than `max_message_size` bytes
   │   ├── VersionMismatch           no protocol version that both sides speak
@@ -37,7 +39,7 @@ repeats one in an HTTP error, it is taken out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, ElicitRequestURLParams
@@ -57,6 +59,8 @@ __all__ = [
     "MCPError",
     "MessageTooLarge",
     "NotConnected",
+    "OAuthError",
+    "OAuthStep",
     "ProtocolError",
     "ServerFailed",
     "SessionExpired",
@@ -71,6 +75,8 @@ __all__ = [
 
 _URL_ELICITATION_REQUIRED: Final = -32042
 _E = TypeVar("_E", bound="ConnectorError")
+
+OAuthStep: TypeAlias = Literal["discovery", "registration", "authorization", "token"]
 
 
 class ConnectorError(Exception):
@@ -177,6 +183,29 @@ class SessionExpired(HTTPStatusError):
 
 class AuthorizationError(ConnectorError):
     """Not allowed, or the way to a token failed."""
+
+
+class OAuthError(AuthorizationError):
+    """A step on the way to a token failed (26/basic/authorization).
+
+    Attributes:
+        step: "discovery" of the authorization server, "registration" of the client, "authorization" by a
+            person, or getting a "token".
+        error: the server's error code, such as "invalid_grant", if it gave one.
+        error_description: what it says about that, shortened.
+    """
+
+    def __init__(
+        self, step: OAuthStep, message: str, error: str | None = None, error_description: str | None = None
+    ) -> None:
+        text = f"{step}: {message}"
+        if error is not None:
+            text += f" ({error}{f': {error_description}' if error_description else ''})"
+        super().__init__(text)
+        Exception.__init__(self, step, message, error, error_description)  # as a copy is made
+        self.step: OAuthStep = step
+        self.error = error
+        self.error_description = error_description
 
 
 class AccessDenied(HTTPStatusError, AuthorizationError):

@@ -6,15 +6,16 @@ import hashlib
 import json
 import random
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Literal, TypeAlias
 
 import httpx2
 import mcp_types as types
 
 from ._version import __version__
-from .auth import AuthOption, fixed_authorization, resolve_auth
+from .auth import AskedToken, AuthOption, Authorizer, OAuth, fixed_authorization, resolve_auth
 from .callbacks import (
     ConnectionCallback,
     ElicitationCallback,
@@ -30,7 +31,7 @@ from .features.extensions import ExtensionsOption
 from .features.response_cache import CacheOption
 from .http import HttpClient, HttpClientOption, Verify, open_engine
 from .http.engine import Engine
-from .http.setup import check_http_client, check_verify
+from .http.setup import check_http_client, check_verify, directly
 from .http.urls import check_url, public_url
 from .middleware.chain import MiddlewareOption
 from .negotiation import VersionOption
@@ -61,7 +62,9 @@ class HttpConnector(Connector):
             Never a deadline on a tool's work.
         sse_read_timeout: seconds that the server may send nothing while an answer or a stream is open;
             then the call fails with `Stalled`. Over HTTP+SSE there is one stream for all calls.
-        auth: a bearer token (without "Bearer "), an `httpx2.Auth` or an `httpx.Auth`; None is none.
+        auth: a bearer token (without "Bearer "); a function, async or not, that returns one, asked again when
+            the server refuses it; an `OAuth`, or a dict of its options; an `httpx2.Auth` or an `httpx.Auth`;
+            None is none.
         sampling_callback: answers the server's requests to sample a model.
         elicitation_callback: answers the server's requests to ask the user, by a form or a URL. Defaults of
             the form that it leaves out are filled in.
@@ -168,9 +171,15 @@ class HttpConnector(Connector):
         self._headers = {"user-agent": f"trio_mcp/{__version__}", **check_headers(headers or {})}
         self._timeout = check_seconds("timeout", timeout)
         self._silence = check_seconds("sse_read_timeout", sse_read_timeout)
-        self._auth = resolve_auth(auth) or (
-            httpx2.BasicAuth(url.username, url.password) if url.userinfo else None
-        )
+        self._auth: httpx2.Auth | None = None
+        self._authorization: OAuth | AskedToken | None = None
+        match resolve_auth(auth):
+            case httpx2.Auth() as flow:
+                self._auth = flow
+            case OAuth() | AskedToken() as authorization:
+                self._authorization = authorization
+            case None if url.userinfo:
+                self._auth = httpx2.BasicAuth(url.username, url.password)
         if http_client is None and (fixed := fixed_authorization(self._auth)) is not None:
             # A header, and no flow to run. Not with the user's client, which may have a flow of its own.
             self._auth = None
@@ -183,9 +192,10 @@ class HttpConnector(Connector):
         self._max_connections = check_positive("max_connections", max_connections)
         self._policy = check_reconnect(reconnect)
         self._option = transport
+        known = self._auth is None and self._authorization is None and http_client is None
         setup = make_setup(
             public_url(url),
-            _audience(self._endpoint, self._headers, known=self._auth is None and http_client is None),
+            _audience(self._endpoint, self._headers, known=known),
             sampling_callback=sampling_callback,
             elicitation_callback=elicitation_callback,
             message_handler=message_handler,
@@ -214,23 +224,29 @@ class HttpConnector(Connector):
 
     @asynccontextmanager
     async def _open_transport(self) -> AsyncGenerator[TransportFactory]:
-        async with open_engine(
-            self._endpoint,
-            auth=self._auth,
-            verify=self._verify,
-            http_client=self._http_client,
-            network=self._network,
-            proxy=self._proxy,
-            max_size=self._max_message_size,
-        ) as engine:
+        async with AsyncExitStack() as stack:
+            make_authorizer: Callable[[Supervisor], Authorizer | None]
+            dial: Callable[[Network], Network] = directly
+            if isinstance(self._authorization, OAuth):
+                make_authorizer, dial = await self._open_oauth(stack, self._authorization)
+            else:
+                make_authorizer = partial(_same, self._authorization)
+            engine = await stack.enter_async_context(self._open_engine(self._auth, dial))
 
             def make(inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> Transport:
-                return self._make_transport(engine, inbox, supervisor, statistics)
+                return self._make_transport(
+                    engine, make_authorizer(supervisor), inbox, supervisor, statistics
+                )
 
             yield make
 
     def _make_transport(
-        self, engine: Engine, inbox: Inbox, supervisor: Supervisor, statistics: Statistics
+        self,
+        engine: Engine,
+        authorizer: Authorizer | None,
+        inbox: Inbox,
+        supervisor: Supervisor,
+        statistics: Statistics,
     ) -> Transport:
         http = HttpClient(
             engine,
@@ -238,6 +254,7 @@ class HttpConnector(Connector):
             timeout=self._timeout,
             max_size=self._max_message_size,
             spawn=supervisor.services.start_soon,
+            authorizer=authorizer,
         )
 
         def streamable() -> Transport:
@@ -276,6 +293,51 @@ class HttpConnector(Connector):
         return WithFallback(
             streamable(), legacy_sse, inbox=inbox, supervisor=supervisor, statistics=statistics
         )
+
+    def _open_engine(
+        self, auth: httpx2.Auth | None, dial: Callable[[Network], Network]
+    ) -> AbstractAsyncContextManager[Engine]:
+        return open_engine(
+            self._endpoint,
+            auth=auth,
+            verify=self._verify,
+            http_client=self._http_client,
+            network=self._network,
+            proxy=self._proxy,
+            max_size=self._max_message_size,
+            dial=dial,
+        )
+
+    async def _open_oauth(
+        self, stack: AsyncExitStack, config: OAuth
+    ) -> tuple[Callable[[Supervisor], Authorizer], Callable[[Network], Network]]:
+        """What makes the authorizer, and what the connector's own requests are to be dialled through."""
+        # Imported where they are used: they bring what most connectors need not wait for.
+        from .auth.fetcher import Fetcher
+        from .auth.guard import Guard
+        from .auth.oauth import OAuthAuthorizer
+        from .http.fetch import EngineSend
+
+        guard = Guard(str(self._endpoint), config.trusted_urls)
+        # An engine of its own: no cookies nor connections in common. `httpx2.Auth()` adds nothing, and keeps
+        # a client's own flow out of it.
+        engine = await stack.enter_async_context(self._open_engine(httpx2.Auth(), guard.guarded))
+        fetcher = Fetcher(EngineSend(engine, self._timeout), guard)
+
+        def make(supervisor: Supervisor) -> Authorizer:
+            return OAuthAuthorizer(
+                str(self._endpoint),
+                config,
+                fetcher,
+                services=supervisor.services.start_soon,
+                errands=supervisor.errands.start_soon,
+            )
+
+        return make, guard.watched
+
+
+def _same(authorizer: AskedToken | None, supervisor: Supervisor) -> AskedToken | None:
+    return authorizer
 
 
 def _audience(url: httpx2.URL, headers: Mapping[str, str], *, known: bool) -> tuple[str, str]:

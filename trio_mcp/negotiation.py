@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
 import mcp_types as types
-import trio
 from mcp_types import SERVER_INFO_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
 from pydantic import ValidationError
 
 from .callbacks import Callbacks
+from .deadlines import patience
 from .errors import (
     AccessDenied,
     ConfigurationError,
@@ -140,7 +140,7 @@ class Negotiator:
     async def _discover_or_fall_back(
         self, headers: Mapping[str, str] | None, extra: Mapping[str, Any] | None
     ) -> Negotiated:
-        with trio.move_on_after(self._patience):
+        with patience(self._patience):
             try:
                 return await self._discover(LATEST_MODERN_VERSION, headers, extra)
             except MCPError as exc:

@@ -94,7 +94,12 @@ class WebSocketConnector(PipeConnector):
         for name in self._headers:
             if name.startswith("sec-websocket-"):
                 raise ConfigurationError(f"the header {name!r} is set by the WebSocket itself")
-        self._auth = resolve_auth(auth) or (
+        resolved = resolve_auth(auth)
+        if resolved is not None and not isinstance(resolved, httpx2.Auth):
+            raise ConfigurationError(
+                "over WebSocket, auth= is a token or an httpx2.Auth: OAuth is not there yet"
+            )
+        self._auth: httpx2.Auth | None = resolved or (
             httpx2.BasicAuth(read.username, read.password) if read.userinfo else None
         )
         if (fixed := fixed_authorization(self._auth)) is not None:

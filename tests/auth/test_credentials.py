@@ -10,7 +10,7 @@ import httpx
 import httpx2
 import pytest
 
-from trio_mcp.auth import AuthOption, BearerToken, resolve_auth
+from trio_mcp.auth import AuthOption, BearerToken, OAuth, resolve_auth
 from trio_mcp.errors import ConfigurationError
 
 URL = "https://example.com/mcp"
@@ -36,10 +36,17 @@ async def exchange(auth: AuthOption, *answers: httpx2.Response) -> list[Seen]:
         seen.append(Seen(request.method, str(request.url), headers, request.content))
         return next(left, httpx2.Response(200, text="ok"))
 
-    async with httpx2.AsyncClient(transport=httpx2.MockTransport(serve), auth=resolve_auth(auth)) as client:
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(serve), auth=flow(auth)) as client:
         response = await client.post(URL, content=b"body", headers={"X-Own": "1"})
         assert response.status_code == 200
     return seen
+
+
+def flow(auth: AuthOption) -> httpx2.Auth | None:
+    """What `auth` means, which is not one of ours."""
+    resolved = resolve_auth(auth)
+    assert resolved is None or isinstance(resolved, httpx2.Auth)
+    return resolved
 
 
 def authorization(requests: list[Seen]) -> list[str | None]:
@@ -83,10 +90,8 @@ async def test_an_httpx_auth_adds_its_header() -> None:
     assert request.content == b"body"
 
 
-def test_an_oauth_configuration_is_not_supported_yet_and_not_shown() -> None:
-    with pytest.raises(ConfigurationError, match="OAuth configurations are not supported") as caught:
-        resolve_auth({"client_secret": "s3cret"})
-    assert "s3cret" not in str(caught.value)
+def test_a_dict_is_an_oauth_configuration() -> None:
+    assert isinstance(resolve_auth({}), OAuth)
 
 
 @pytest.mark.parametrize("auth", [5, b"s3cret", ("user", "s3cret"), ["s3cret"], object(), httpx.BasicAuth])
@@ -183,7 +188,7 @@ def test_what_a_flow_requires_is_passed_on(needs: bool) -> None:
         requires_request_body = needs
         requires_response_body = needs
 
-    auth = resolve_auth(Needing())
+    auth = flow(Needing())
     assert auth is not None
     assert (auth.requires_request_body, auth.requires_response_body) == (needs, needs)
 
@@ -210,10 +215,10 @@ async def test_a_flow_may_yield_nothing() -> None:
             return
             yield request
 
-    auth = resolve_auth(Silent())
+    auth = flow(Silent())
     assert auth is not None
-    flow = auth.async_auth_flow(httpx2.Request("GET", URL))
-    assert [request async for request in flow] == []
+    steps = auth.async_auth_flow(httpx2.Request("GET", URL))
+    assert [request async for request in steps] == []
 
 
 async def test_what_a_flow_raises_comes_out_and_it_is_closed() -> None:

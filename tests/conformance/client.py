@@ -19,10 +19,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import httpx2
 import mcp_types as types
 import trio
 
-from trio_mcp import RequestContext, open_connector
+from trio_mcp import IdentityProvider, OAuth, RequestContext, open_connector
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from examples.skills import EXTENSION, SkillRefused, Skills
@@ -143,7 +144,78 @@ async def refuse_to_sample(
     return types.ErrorData(code=types.INVALID_REQUEST, message="this client has no model")
 
 
+def context() -> dict[str, Any]:
+    """What the suite gives a scenario beside the URL."""
+    given: dict[str, Any] = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
+    return given
+
+
+async def follow(url: str) -> str:
+    """Log in as the suite has it, where nobody has to: the redirect comes at once."""
+    async with httpx2.AsyncClient(trust_env=False) as browser:
+        return (await browser.get(url)).headers["location"]
+
+
+async def use_tools(url: str, auth: OAuth) -> None:
+    """List the tools and call the first one, twice."""
+    async with open_connector(url, auth=auth) as c:
+        for tool in (await c.list_tools())[:1]:
+            await c.call_tool(tool.name)
+            await c.call_tool(tool.name)
+
+
+async def log_in(url: str) -> None:
+    """The authorization code grant, of a client that the suite has registered, or of one that registers."""
+    given = context()
+    client = {name: given[name] for name in ("client_id", "client_secret", "issuer") if name in given}
+    document = "https://conformance-test.local/client-metadata.json"
+    await use_tools(url, OAuth(**client, client_metadata_url=document, on_redirect=follow))
+
+
+async def show_credentials(url: str) -> None:
+    """The client credentials grant, by a secret or a key."""
+    given = context()
+    auth = OAuth(
+        grant_type="client_credentials",
+        client_id=given["client_id"],
+        client_secret=given.get("client_secret"),
+        private_key=given.get("private_key_pem"),
+        signing_algorithm=given.get("signing_algorithm"),
+    )
+    await use_tools(url, auth)
+
+
+async def be_vouched_for(url: str) -> None:
+    """Enterprise-managed authorization: an identity provider vouches for the person."""
+    given = context()
+    provider = IdentityProvider(
+        issuer=given["idp_issuer"], client_id=given["idp_client_id"], subject_token=given["idp_id_token"]
+    )
+    auth = OAuth(
+        grant_type="urn:ietf:params:oauth:grant-type:jwt-bearer",
+        client_id=given["client_id"],
+        client_secret=given["client_secret"],
+        identity_provider=provider,
+    )
+    await use_tools(url, auth)
+
+
+async def be_a_workload(url: str) -> None:
+    """Workload identity: the platform that runs us has given us a JWT."""
+    given = context()
+    auth = OAuth(
+        grant_type="urn:ietf:params:oauth:grant-type:jwt-bearer",
+        client_id=given["client_id"],
+        assertion=given["valid_jwt"],
+    )
+    await use_tools(url, auth)
+
+
 SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "auth/client-credentials-basic": show_credentials,
+    "auth/client-credentials-jwt": show_credentials,
+    "auth/enterprise-managed-authorization": be_vouched_for,
+    "auth/wif-jwt-bearer": be_a_workload,
     "elicitation-sep1034-client-defaults": accept_defaults,
     "http-custom-headers": replay_calls,
     "http-invalid-tool-headers": call_every_tool,
@@ -158,11 +230,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "sep-2640-client-verify-size": use_skills,
     "sse-retry": lose_the_stream,
 }
-"""The scenarios that want something else than `call_first_tool`."""
+"""The scenarios that want something else than `call_first_tool`, or than `log_in` in `auth/`."""
 
 
 async def main(url: str) -> None:
-    scenario = SCENARIOS.get(os.environ.get("MCP_CONFORMANCE_SCENARIO", ""), call_first_tool)
+    name = os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
+    scenario = SCENARIOS.get(name, log_in if name.startswith("auth/") else call_first_tool)
     with trio.fail_after(DEADLINE):
         await scenario(url)
 

@@ -269,7 +269,7 @@ async def test_what_a_flow_asks_for_itself_is_not_asked_twice(pool: Pool, site: 
         await (exchange.cut() if asked == 2 else hello(exchange))
 
     auth = resolve_auth(OneTime())
-    assert auth is not None
+    assert isinstance(auth, httpx2.Auth)
     engine = PoolEngine(pool, auth)
     site.handler = at("/token", dying)
     await ask(engine)

@@ -1,7 +1,8 @@
 """From the `auth=` option to an httpx2 auth flow.
 
-`None` is none: no probing and no browser. A `str` is a bearer token. An `httpx2.Auth` is used as it is,
-and so is an `httpx.Auth`, which an adapter lends the request and the response in its own library's types.
+`None` is none: no probing and no browser. A `str` is a bearer token, and a function gives one. A dict is an
+`OAuth`. An `httpx2.Auth` is used as it is, and so is an `httpx.Auth`, which an adapter lends the request and
+the response in its own library's types.
 """
 
 from __future__ import annotations
@@ -12,25 +13,22 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import httpx2
 
-from ..errors import ConfigurationError
+from .authorizer import AskedToken, TokenCallback, bearer
+from .config import OAuth
 
 if TYPE_CHECKING:
     import httpx  # noqa: ASYNC127 - for those who hold its objects
 
 __all__ = ["AuthOption", "BearerToken", "fixed_authorization", "resolve_auth"]
 
-AuthOption: TypeAlias = "str | Mapping[str, object] | httpx2.Auth | httpx.Auth | None"
+AuthOption: TypeAlias = "str | Mapping[str, object] | OAuth | TokenCallback | httpx2.Auth | httpx.Auth | None"
 
 
 class BearerToken(httpx2.Auth):
     """`Authorization: Bearer …` on every request; never in a URL, never in a repr."""
 
     def __init__(self, token: str) -> None:
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise ConfigurationError(
-                "auth: a bearer token is visible ASCII without spaces, and comes without the word Bearer"
-            )
-        self._header = f"Bearer {token}"
+        self._header = bearer(token)
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         """Add the header."""
@@ -87,28 +85,28 @@ def _end_to_end(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in response.headers.raw if name.lower() != b"content-encoding"]
 
 
-def resolve_auth(auth: AuthOption) -> httpx2.Auth | None:
-    """The auth flow that `auth` means.
+def resolve_auth(auth: AuthOption) -> httpx2.Auth | OAuth | AskedToken | None:
+    """What `auth` means: an auth flow, or something that an `Authorizer` is, or is made of.
 
     Raises:
-        ConfigurationError: a token that a header cannot carry, or an OAuth configuration.
+        ConfigurationError: a token that a header cannot carry, or an OAuth configuration that cannot work.
         TypeError: anything that is none of the accepted types.
     """
-    if auth is None or isinstance(auth, httpx2.Auth):
+    if auth is None or isinstance(auth, httpx2.Auth | OAuth):
         return auth
     if isinstance(auth, str):
         return BearerToken(auth)
     if isinstance(auth, Mapping):
-        raise ConfigurationError(
-            "auth: OAuth configurations are not supported yet; pass a token, or an httpx2.Auth object "
-            "such as mcp.client.auth.OAuthClientProvider"
-        )
+        return OAuth.from_mapping(auth)
     # An httpx.Auth can only be there if httpx is imported; we need not import it to know.
     httpx = sys.modules.get("httpx")
     if httpx is not None and isinstance(auth, httpx.Auth):
         return _ForeignAuth(auth)
+    if callable(auth) and not isinstance(auth, type):
+        return AskedToken(auth)
     raise TypeError(
-        f"auth must be a token (str), an httpx2.Auth, an httpx.Auth or None, not {type(auth).__name__}"
+        "auth must be a token (str), a function that returns one, an OAuth or a dict of its options, an "
+        f"httpx2.Auth, an httpx.Auth or None, not {type(auth).__name__}"
     )
 
 

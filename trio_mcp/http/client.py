@@ -14,6 +14,7 @@ from typing import Final
 
 import httpx2
 
+from ..auth import Authorizer
 from ..errors import HTTPStatusError
 from .engine import Engine, HttpRequest
 from .response import HttpResponse
@@ -25,6 +26,7 @@ __all__ = ["HttpClient"]
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_DRAINS: Final = 8
+_MAX_TRIES: Final = 4  # a first token, a nonce for its proof, a token for more scopes
 
 
 class HttpClient:
@@ -36,6 +38,7 @@ class HttpClient:
         timeout: seconds for connecting and for sending.
         max_size: bytes that a body read whole may have.
         spawn: starts a background task, for reading what is left of a response.
+        authorizer: what gives requests their authorization; None for nothing.
     """
 
     def __init__(
@@ -46,12 +49,14 @@ class HttpClient:
         timeout: float,
         max_size: int,
         spawn: Callable[[Callable[[], Awaitable[object]]], object],
+        authorizer: Authorizer | None = None,
     ) -> None:
         self.timeout: float = timeout
         self._engine = engine
         self._headers = dict(headers)
         self._max_size = max_size
         self._spawn = spawn
+        self._authorizer = authorizer
         self._drains = 0
 
     async def send(
@@ -79,11 +84,40 @@ class HttpClient:
             ConnectError: no connection.
             ConnectionLost: it broke, or fell silent (`Stalled`).
             HTTPStatusError: a redirect that must not be followed.
+            AuthorizationError: the way to a token failed.
         """
-        request = HttpRequest(
-            method, url, {**self._headers, **headers}, body, self.timeout, silence, repeatable
-        )
+        headers = {**self._headers, **headers}
+        request = HttpRequest(method, url, headers, body, self.timeout, silence, repeatable)
+        if self._authorizer is None:
+            return await self._follow(request)
+        tries = 0
+        while True:
+            tries += 1
+            request.url = url
+            response = await self._follow(request, self._authorizer)
+            if response.status not in (401, 403) and "dpop-nonce" not in response.headers:
+                return response
+            if not await self._is_worth_another(method, response, tries) or tries == _MAX_TRIES:
+                return response
+            # The body goes out again: it was refused unread.
+            async with response:
+                pass
+
+    async def _is_worth_another(self, method: str, response: HttpResponse, tries: int) -> bool:
+        assert self._authorizer is not None
+        try:
+            return await self._authorizer.challenged(
+                method, response.status, response.headers, response.request_headers, tries
+            )
+        except BaseException:
+            await response.abandon()  # noqa: ASYNC102 - it never waits
+            raise
+
+    async def _follow(self, request: HttpRequest, authorizer: Authorizer | None = None) -> HttpResponse:
+        headers = request.headers
         for _ in range(_MAX_REDIRECTS + 1):
+            if authorizer is not None:
+                request.headers = {**headers, **await authorizer.headers(request.method, request.url)}
             reply, sent = await self._engine.send(request)
             response = HttpResponse(reply, sent, self._max_size, self._linger, request.url)
             location = response.headers.get("location") if response.status in _REDIRECTS else None

@@ -6,7 +6,7 @@ import os
 import ssl
 import sys
 import urllib.request
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -29,6 +29,7 @@ __all__ = [
     "Verify",
     "check_http_client",
     "check_verify",
+    "directly",
     "has_lawful_port",
     "open_engine",
     "ssl_context",
@@ -38,6 +39,11 @@ Verify: TypeAlias = "bool | str | os.PathLike[str] | ssl.SSLContext"
 HttpClientOption: TypeAlias = "httpx2.AsyncClient | httpx.AsyncClient | None"
 
 _CLOSE_SECONDS: Final = 1.0
+
+
+def directly(network: Network) -> Network:
+    """`network` as it is: what `open_engine` makes of it unless told otherwise."""
+    return network
 
 
 @asynccontextmanager
@@ -50,6 +56,7 @@ async def open_engine(
     network: Network | None = None,
     proxy: str | None = None,
     max_size: int = MAX_SIZE,
+    dial: Callable[[Network], Network] = directly,
 ) -> AsyncGenerator[Engine]:
     """What sends requests to `url`, open for the block.
 
@@ -61,6 +68,7 @@ async def open_engine(
         network: what to dial with; None for the operating system's network.
         proxy: the URL of a proxy; None for what the environment says.
         max_size: bytes that a body may have which is read in an auth flow.
+        dial: what to make of the network before it is used, if it is we who dial.
 
     Raises:
         ConfigurationError: the CA file cannot be read, or the proxy is no such thing.
@@ -80,7 +88,7 @@ async def open_engine(
     else:
         if verify is not True:
             verify = ssl_context(verify)  # once; and a file that cannot be read is told now
-        pool = Pool(network or TcpNetwork(), partial(ssl_context, verify))
+        pool = Pool(dial(network or TcpNetwork()), partial(ssl_context, verify))
         try:
             yield PoolEngine(pool, auth, max_size)
         finally:
