@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trio_mcp import ConfigurationError, ReconnectPolicy
+from trio_mcp import ConfigurationError, ReconnectPolicy, open_connector
 
 
 def test_waits_grow_to_the_maximum_and_are_jittered() -> None:
@@ -47,3 +47,9 @@ def test_attempts_are_limited() -> None:
 def test_numbers_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="a ReconnectPolicy has 0 < initial"):
         ReconnectPolicy(**options)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "always", ReconnectPolicy])
+def test_what_is_no_policy_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="reconnect must be a bool or a ReconnectPolicy"):
+        open_connector("http://server.test/mcp", reconnect=wrong)
