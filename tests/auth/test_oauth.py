@@ -16,9 +16,11 @@ from trio.testing import MockClock
 import trio_mcp
 from tests.auth.world import ISSUER, MCP, PRM, AuthorizationServer, Pages, World, challenge
 from trio_mcp import LoginTimeout, MemoryStorage, OAuth, OAuthError
+from trio_mcp.auth.attempts import Attempts
 from trio_mcp.auth.config import JWT_BEARER
 from trio_mcp.auth.oauth import OAuthAuthorizer
 from trio_mcp.auth.storage import ClientKey, Registration, StoredToken, TokenKey
+from trio_mcp.auth.tokens import in_use
 from trio_mcp.http.pool import Pool
 from trio_mcp.http.setup import ssl_context
 from trio_mcp.http.transport import TrioTransport
@@ -649,7 +651,7 @@ async def test_a_token_goes_to_its_servers_origin_only(world: World, autojump_cl
     oauth = OAuthAuthorizer(MCP, OAuth(), fetcher, services=lambda run: None, errands=lambda run: None)
     assert repr(oauth) == "<OAuthAuthorizer: no token>"
     stored = StoredToken(access_token="s3cret", expires_at=time.time() - 1, refresh_token="r")
-    oauth._token = oauth._in_use(stored, "stored")
+    oauth._token = in_use(stored, "stored", None)
     assert await oauth.headers("POST", "http://127.0.0.1:8001/mcp") == {}
     # And goodbye is said with what there is.
     assert await oauth.headers("DELETE", MCP) == {"authorization": "Bearer s3cret"}
@@ -664,9 +666,7 @@ async def test_a_connection_that_takes_no_more_errands_finishes_by_itself() -> N
         await trio.lowlevel.checkpoint()
         return 5
 
-    fetcher = Pages({}).fetcher(MCP)
-    oauth = OAuthAuthorizer(MCP, OAuth(), fetcher, services=lambda run: None, errands=closed)
-    assert await oauth._finish(work) == 5
+    assert await Attempts(lambda run: None, closed).finish(work) == 5
 
 
 async def test_no_secret_is_in_an_error(world: World, autojump_clock: MockClock) -> None:
@@ -948,6 +948,19 @@ async def test_a_storage_that_hangs_is_not_waited_for_for_ever(
         await c.call_tool("x")
     assert trio.current_time() == 5
     assert "could not be kept" in caplog.text
+
+
+async def test_a_storage_that_fails_loses_no_token(
+    world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(MemoryStorage):
+        async def set_token(self, key: TokenKey, token: StoredToken | None) -> None:
+            raise OSError("no space left")
+
+    async with world.connect(auth=world.oauth(storage=Full())) as c:
+        await c.call_tool("x")
+    assert "no space left" in caplog.text
+    assert "token-1" not in caplog.text
 
 
 async def test_a_stream_in_the_background_refreshes_but_asks_nobody_to_log_in(

@@ -7,71 +7,39 @@ token that the server has replaced meanwhile is not lost with them.
 
 from __future__ import annotations
 
-import copy
 import logging
 import secrets
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final
 
 import httpx2
 import trio
 
-from ..deadlines import LoginTimeout, deadline, paused
-from ..errors import ConnectorError, OAuthError
+from ..deadlines import LoginTimeout, deadline
+from ..errors import OAuthError
+from .attempts import Attempts, Spawn
+from .authorization import authorization_url, check_pkce, read_code
 from .challenges import Demand, read_demand
 from .client import client_key, given_client, register, stored_client
 from .config import AUTHORIZATION_CODE, OAuth
 from .discovery import Discovered, discover
-from .documents import TokenAnswer
 from .dpop import ALGORITHM, DpopKey
-from .fetcher import Fetcher, quoted
+from .fetcher import Fetcher
 from .grants import machine_grant, request_token
 from .guard import same_origin
 from .pkce import Pkce
 from .redirect import Redirect, make_redirect
 from .storage import Registration, StoredToken, TokenKey
+from .tokens import Token, as_stored, in_use
 
-__all__ = ["OAuthAuthorizer", "Spawn"]
-
-Spawn: TypeAlias = Callable[[Callable[[], Awaitable[object]]], object]
-T = TypeVar("T")
+__all__ = ["OAuthAuthorizer"]
 
 logger: Final = logging.getLogger("trio_mcp")
 
-_LEEWAY: Final = 10.0  # seconds before its end in which a token is refreshed, and a tenth of its life at most
 _STORE_SECONDS: Final = 5.0
 # A refresh token, or a registration, that the authorization server no longer knows.
 _FORGOTTEN: Final = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
-
-
-@dataclass(eq=False, slots=True)
-class _Token:
-    """The token in use. `deadline` is Trio's time; `origin` says whether it is fresh from the grant."""
-
-    stored: StoredToken = field(repr=False)
-    origin: Literal["stored", "refreshed", "granted"]
-    deadline: float | None
-    leeway: float
-    dpop: DpopKey | None = None
-
-    @property
-    def authorization(self) -> str:
-        return f"{'DPoP' if self.dpop else 'Bearer'} {self.stored.access_token}"
-
-    def is_stale(self) -> bool:
-        return self.deadline is not None and trio.current_time() >= self.deadline - self.leeway
-
-    def has_ended(self) -> bool:
-        return self.deadline is not None and trio.current_time() >= self.deadline
-
-
-class _Attempt:
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.error: Exception | None = None
 
 
 class OAuthAuthorizer:
@@ -92,12 +60,10 @@ class OAuthAuthorizer:
         self._origin = httpx2.URL(server)
         self._config = config
         self._fetcher = fetcher
-        self._services = services
-        self._errands = errands
+        self._attempts = Attempts(services, errands)
         self._redirect: Redirect = make_redirect(config)
-        self._token: _Token | None = None
+        self._token: Token | None = None
         self._found: Discovered | None = None
-        self._attempt: _Attempt | None = None
         self._key: DpopKey | None = None
         self._may_be_unbound = True
 
@@ -113,7 +79,7 @@ class OAuthAuthorizer:
         # Saying goodbye (DELETE) is not worth a refresh.
         if token is not None and method != "DELETE" and token.is_stale() and self._is_renewable(token):
             try:
-                await self._join(partial(self._renew, token))
+                await self._attempts.join(partial(self._renew, token))
             except OAuthError as exc:
                 if token.has_ended():
                     raise
@@ -155,77 +121,26 @@ class OAuthAuthorizer:
             return False  # saying goodbye is not worth it
         may_refresh, may_login = origin != "refreshed", method != "GET"
         work = partial(self._obtain, token, demand, may_refresh=may_refresh, may_login=may_login)
-        while self._token is token and not await self._join(work):
+        while self._token is token and not await self._attempts.join(work):
             pass  # what was under way was for another request, and is of no use for this one
         return self._token is not token
 
-    # One attempt at a time
-
-    async def _join(self, work: Callable[[], Awaitable[None]]) -> bool:
-        """Wait for the attempt that is under way, or else do `work`; whether it was `work`."""
-        attempt = self._attempt
-        if ours := attempt is None:
-            attempt = self._attempt = _Attempt()
-            self._services(partial(self._run, attempt, work))
-        with paused():
-            await attempt.done.wait()
-        if attempt.error is None:
-            return ours
-        if not isinstance(attempt.error, ConnectorError):
-            raise attempt.error  # a callback's own
-        # Each caller gets an error of its own: one object raised in many tasks would mix their stories.
-        raise copy.copy(attempt.error) from attempt.error.__cause__
-
-    async def _run(self, attempt: _Attempt, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        except Exception as exc:
-            attempt.error = exc
-        finally:
-            self._attempt = None
-            attempt.done.set()
-
-    async def _finish(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do `work` to its end, also when the connection closes: the server may have used up a token."""
-        results: list[T] = []
-        errors: list[Exception] = []
-        done = trio.Event()
-
-        async def errand() -> None:
-            try:
-                results.append(await work())
-            except Exception as exc:
-                errors.append(exc)
-            finally:
-                done.set()
-
-        try:
-            self._errands(errand)
-        except RuntimeError:  # the connection is closing, and takes no more
-            return await work()
-        await done.wait()
-        if errors:
-            raise errors[0]
-        return results[0]
-
     # Obtaining a token
 
-    def _is_renewable(self, token: _Token) -> bool:
+    def _is_renewable(self, token: Token) -> bool:
         return self._config.grant_type != AUTHORIZATION_CODE or token.stored.refresh_token is not None
 
-    async def _renew(self, old: _Token) -> None:
+    async def _renew(self, old: Token) -> None:
         """Another token in the place of one that ends, without a person and without a challenge."""
         assert self._found is not None
         found, scopes = self._found, old.stored.scopes
         if self._config.grant_type == AUTHORIZATION_CODE:
             # None: the server will say what it wants.
-            self._token = await self._finish(partial(self._kept_or_refreshed, found, old, scopes))
+            self._token = await self._attempts.finish(partial(self._kept_or_refreshed, found, old, scopes))
         else:
             self._token = await self._machine_token(found, scopes)
 
-    async def _obtain(
-        self, old: _Token | None, demand: Demand, *, may_refresh: bool, may_login: bool
-    ) -> None:
+    async def _obtain(self, old: Token | None, demand: Demand, *, may_refresh: bool, may_login: bool) -> None:
         """Another token in the place of one that was refused, or the first one."""
         found = await discover(self._fetcher, self._server, demand, self._trusted_issuer())
         if self._found is not None and found.server.issuer != self._found.server.issuer:
@@ -240,7 +155,9 @@ class OAuthAuthorizer:
             return
         token = None
         if may_refresh:
-            token = await self._finish(partial(self._kept_or_refreshed, found, old, asked | demand.scopes))
+            token = await self._attempts.finish(
+                partial(self._kept_or_refreshed, found, old, asked | demand.scopes)
+            )
         if token is None and may_login:
             if old is None and (kept := await self._config.storage.get_token(self._token_key(found))):
                 needed |= kept.scopes
@@ -266,14 +183,18 @@ class OAuthAuthorizer:
             self._key = DpopKey()
         self._may_be_unbound = self._config.dpop is None and demand.bearer and not found.dpop_required
 
-    async def _machine_token(self, found: Discovered, scopes: frozenset[str]) -> _Token:
+    async def _machine_token(self, found: Discovered, scopes: frozenset[str]) -> Token:
         client = given_client(self._config, found.server) or Registration(client_id="")
         scope = _joined(scopes)
         grant = await machine_grant(self._fetcher, self._config, found, scope)
         if scope is not None:
             grant["scope"] = scope
         answer = await request_token(self._fetcher, self._config, found, client, grant, self._key)
-        return self._in_use(self._as_stored(answer, scopes, None), "granted")
+        return in_use(
+            as_stored(answer, scopes, None, self._key, may_be_unbound=self._may_be_unbound),
+            "granted",
+            self._key,
+        )
 
     # Tokens that a person has given
 
@@ -282,8 +203,8 @@ class OAuthAuthorizer:
         return TokenKey(found.server.issuer, found.resource, client)
 
     async def _kept_or_refreshed(
-        self, found: Discovered, old: _Token | None, needed: frozenset[str]
-    ) -> _Token | None:
+        self, found: Discovered, old: Token | None, needed: frozenset[str]
+    ) -> Token | None:
         """A token from the storage, or a refreshed one; None if a person has to be asked."""
         storage, key = self._config.storage, self._token_key(found)
         async with storage.lock(key):
@@ -292,7 +213,7 @@ class OAuthAuthorizer:
                 return None
             if old is None or kept.access_token != old.stored.access_token:
                 # Somebody else has refreshed it, or we were here before.
-                token = self._in_use(kept, "stored")
+                token = in_use(kept, "stored", self._key)
                 if not token.is_stale():
                     return token
             if kept.refresh_token is None:
@@ -312,21 +233,26 @@ class OAuthAuthorizer:
                 await storage.set_token(key, None)
                 await self._forget_client(found, exc)
                 return None
-            fresh = self._as_stored(answer, kept.scopes, kept.refresh_token, dpop)
+            fresh = as_stored(
+                answer, kept.scopes, kept.refresh_token, dpop, may_be_unbound=self._may_be_unbound
+            )
             await self._keep(key, fresh)
-        return self._in_use(fresh, "refreshed", dpop)
+        return in_use(fresh, "refreshed", dpop)
 
     async def _keep(self, key: TokenKey, token: StoredToken) -> None:
         # Whatever happens to us now, the server has replaced the old one.
         with trio.move_on_after(_STORE_SECONDS, shield=True) as scope:
-            await self._config.storage.set_token(key, token)
+            try:
+                await self._config.storage.set_token(key, token)
+            except Exception as exc:  # the token is good all the same, and must not be lost with the storage
+                logger.warning("a new token could not be kept: %r", exc)
         if scope.cancelled_caught:
             logger.warning("a new token could not be kept within %g s", _STORE_SECONDS)
 
-    async def _login(self, found: Discovered, scopes: frozenset[str]) -> _Token:
+    async def _login(self, found: Discovered, scopes: frozenset[str]) -> Token:
         """Have a person log in, by the authorization code grant with PKCE."""
         config, server = self._config, found.server
-        _check_pkce(found)
+        check_pkce(found)
         if server.authorization_endpoint is None:
             raise OAuthError("discovery", "the authorization server has no authorization endpoint")
         if scopes and "offline_access" in (server.scopes_supported or ()):
@@ -340,54 +266,31 @@ class OAuthAuthorizer:
                 client = await register(self._fetcher, server, config, callback.redirect_uri, _joined(scopes))
                 await config.storage.set_registration(registrations, client)
             pkce, state = Pkce(), secrets.token_urlsafe(32)
-            url = self._authorization_url(found, client, callback.redirect_uri, pkce, state, scopes)
+            url = authorization_url(
+                self._fetcher.guard, found, client.client_id, callback.redirect_uri, pkce, state, scopes
+            )
             try:
                 with deadline(config.login_timeout, self._too_slow):
                     answer = await callback.ask(url, state)
-                code = _code(found, answer, state)
+                code = read_code(found, answer, state)
                 grant = {
                     "grant_type": AUTHORIZATION_CODE,
                     "code": code,
                     "redirect_uri": callback.redirect_uri,
                     "code_verifier": pkce.verifier,
                 }
-                return await self._finish(partial(self._redeem, found, client, grant, scopes))
+                return await self._attempts.finish(partial(self._redeem, found, client, grant, scopes))
             except OAuthError as exc:
                 await self._forget_client(found, exc)  # noqa: ASYNC120 - being cancelled matters more
                 raise
 
     async def _redeem(
         self, found: Discovered, client: Registration, grant: Mapping[str, str], scopes: frozenset[str]
-    ) -> _Token:
+    ) -> Token:
         answer = await request_token(self._fetcher, self._config, found, client, grant, self._key)
-        token = self._as_stored(answer, scopes, None, self._key)
+        token = as_stored(answer, scopes, None, self._key, may_be_unbound=self._may_be_unbound)
         await self._keep(self._token_key(found), token)
-        return self._in_use(token, "granted", self._key)
-
-    def _authorization_url(
-        self,
-        found: Discovered,
-        client: Registration,
-        redirect_uri: str,
-        pkce: Pkce,
-        state: str,
-        scopes: frozenset[str],
-    ) -> str:
-        parameters = {
-            "response_type": "code",
-            "client_id": client.client_id,
-            "redirect_uri": redirect_uri,
-            "code_challenge": pkce.challenge,
-            "code_challenge_method": "S256",
-            "state": state,
-            "resource": found.resource,
-        }
-        if scopes:
-            parameters["scope"] = " ".join(sorted(scopes))
-        if "offline_access" in scopes:
-            parameters["prompt"] = "consent"  # OpenID Connect Core, 11: else it is ignored
-        endpoint = self._fetcher.guard.check(found.server.authorization_endpoint or "", "authorization")
-        return str(endpoint.copy_merge_params(parameters).copy_with(fragment=None))
+        return in_use(token, "granted", self._key)
 
     def _too_slow(self) -> LoginTimeout:
         return LoginTimeout(
@@ -403,93 +306,6 @@ class OAuthAuthorizer:
         if exc.error in ("invalid_client", "unauthorized_client") or isinstance(exc, LoginTimeout):
             await self._config.storage.set_registration(client_key(self._config, found.server.issuer), None)
 
-    # From what the server says to what is used
-
-    def _as_stored(
-        self,
-        answer: TokenAnswer,
-        asked: frozenset[str],
-        refresh_token: str | None,
-        dpop: DpopKey | None = None,
-    ) -> StoredToken:
-        dpop = dpop or self._key
-        bound = answer.token_type.lower() == "dpop"
-        if answer.token_type.lower() not in ("bearer", "dpop") or (bound and dpop is None):
-            raise OAuthError("token", f"a token of a type that is not known: {quoted(answer.token_type)}")
-        if dpop is not None and not bound and not self._may_be_unbound:
-            raise OAuthError(
-                "token", "the authorization server gave a token that is not bound to our key (DPoP)"
-            )
-        # A server that leaves the scope out grants what was asked for (RFC 6749, 5.1). What it grants less is
-        # remembered as asked for: asking again would be a loop.
-        granted = frozenset((answer.scope or "").split())
-        lifetime = answer.expires_in
-        return StoredToken(
-            access_token=answer.access_token,
-            token_type="DPoP" if bound else "Bearer",
-            # One that comes without another stays good (RFC 6749, 6).
-            refresh_token=answer.refresh_token or refresh_token,
-            scopes=asked | granted,
-            expires_at=None if lifetime is None else time.time() + lifetime,
-            dpop_key=dpop.pem if bound and dpop is not None else None,
-        )
-
-    def _in_use(
-        self,
-        stored: StoredToken,
-        origin: Literal["stored", "refreshed", "granted"],
-        dpop: DpopKey | None = None,
-    ) -> _Token:
-        lifetime = None if stored.expires_at is None else max(0.0, stored.expires_at - time.time())
-        key = None
-        if stored.dpop_key is not None:
-            same = next((each for each in (dpop, self._key) if each and each.pem == stored.dpop_key), None)
-            key = same or DpopKey(stored.dpop_key)
-        return _Token(
-            stored,
-            origin,
-            deadline=None if lifetime is None else trio.current_time() + lifetime,
-            leeway=0.0 if lifetime is None else min(_LEEWAY, lifetime / 10),
-            dpop=key,
-        )
-
 
 def _joined(scopes: frozenset[str]) -> str | None:
     return " ".join(sorted(scopes)) or None
-
-
-def _check_pkce(found: Discovered) -> None:
-    if found.published and "S256" not in (found.server.code_challenge_methods_supported or ()):
-        raise OAuthError(
-            "discovery",
-            "the authorization server does not say it has PKCE (code_challenge_methods_supported: S256): "
-            "a code could be stolen, so nothing is asked of it",
-        )
-
-
-def _code(found: Discovered, answer: Mapping[str, str], state: str) -> str:
-    """The code in an authorization response, which is ours, and comes from whom we asked (RFC 9207, 2.4)."""
-    if not secrets.compare_digest(answer.get("state", "").encode(), state.encode()):
-        raise OAuthError(
-            "authorization", "the answer has another state than was asked with: it is not for us"
-        )
-    issuer = answer.get("iss")
-    if issuer is None:
-        if found.server.authorization_response_iss_parameter_supported:
-            raise OAuthError(
-                "authorization", "the answer does not say whom it is from (iss), which it should"
-            )
-    elif issuer != found.server.issuer:
-        raise OAuthError(
-            "authorization", "the answer is from another authorization server than was asked (iss)"
-        )
-    if "error" in answer:
-        raise OAuthError(
-            "authorization",
-            "the authorization server said no",
-            quoted(answer["error"]),
-            quoted(answer.get("error_description")),
-        )
-    if not answer.get("code"):
-        raise OAuthError("authorization", "the answer holds no code")
-    return answer["code"]

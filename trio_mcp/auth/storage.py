@@ -80,7 +80,11 @@ class Registration:
 
 @runtime_checkable
 class TokenStorage(Protocol):
-    """Keeps tokens and registrations. What a method raises comes out of the request that needed it."""
+    """Keeps tokens and registrations.
+
+    What a method raises comes out of the request that needed it, but a token that cannot be kept is used all
+    the same: that is logged.
+    """
 
     async def get_token(self, key: TokenKey) -> StoredToken | None:
         """The token of `key`; None if there is none."""
