@@ -73,7 +73,7 @@ class OAuthAuthorizer:
 
     async def headers(self, method: str, url: str) -> Mapping[str, str]:
         """See `Authorizer.headers`. Without a token nothing is sent: the server says what it wants."""
-        if not same_origin(httpx2.URL(url), self._origin):
+        if url != self._server and not same_origin(httpx2.URL(url), self._origin):
             return {}
         token = self._token
         # Saying goodbye (DELETE) is not worth a refresh.
