@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+
+from trio_mcp import StdioServer
 
 from .children import Child, start_mcp_server
 
@@ -40,6 +45,18 @@ def own_server() -> Generator[StartServer]:
             return child
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def stdio_forks(tmp_path_factory: pytest.TempPathFactory) -> Generator[StdioServer]:
+    """The server of `mcp_stdio_server.py` as a program that is quick to start."""
+    script = Path(__file__).with_name("stdio_forks.py")
+    path = str(tmp_path_factory.mktemp("forks") / "socket")
+    with subprocess.Popen([sys.executable, script, "serve", path], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield StdioServer(sys.executable, ["-I", "-S", str(script), "connect", path])
+        process.terminate()
 
 
 @pytest.fixture

@@ -145,7 +145,14 @@ async def log(level: types.LoggingLevel, text: str, ctx: Context) -> None:
 
 @server.tool()
 async def touch(ctx: Context) -> None:
-    """Tell the session's GET stream that the resource has changed, if it was subscribed to."""
+    """Tell that the resource has changed, on the session's GET stream if it was subscribed to, and the tools.
+
+    A modern server tells those who listen.
+    """
+    if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        await ctx.notify_resource_updated(TOUCHED)
+        await ctx.notify_tools_changed()
+        return
     await listening[session_of(ctx)].wait()
     if (session_of(ctx), TOUCHED) in subscribed:
         await ctx.session.send_resource_updated(TOUCHED)
@@ -291,7 +298,7 @@ _low.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams
 _low.add_request_handler("logging/setLevel", types.SetLevelRequestParams, _set_level)
 
 
-class _NoteStreams:
+class NoteStreams:
     """Notes which sessions have their GET stream open: what is sent before that is lost."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -327,7 +334,7 @@ def main() -> None:
     sock.listen()
     print(sock.getsockname()[1], flush=True)
     config = uvicorn.Config(
-        _NoteStreams(app),
+        NoteStreams(app),
         log_level="critical",
         ssl_certfile=options.certfile,
         ssl_keyfile=options.keyfile,

@@ -12,6 +12,10 @@ def die(code: int) -> None:
     os._exit(code)
 
 
-if __name__ == "__main__":
+def main() -> None:
     listening[""].set()  # there are no streams to be opened first
     server.run("stdio")
+
+
+if __name__ == "__main__":
+    main()
