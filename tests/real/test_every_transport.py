@@ -46,12 +46,12 @@ def over(pairs: Iterable[tuple[str, str]]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def serve(way: str, kit: Kit) -> Iterator[Serve]:
+def serve(way: str, kit: Kit) -> Serve:
     """Serves as the test's case says."""
     state = mcp_server.listening, mcp_server.subscribed, mcp_server.levels
     for each in state:
         each.clear()  # without sessions, the server keeps all that it remembers under the name ""
-    yield lambda own=False: WAYS[way].serve(kit, own)
+    return lambda own=False: WAYS[way].serve(kit, own)
 
 
 @pytest.fixture
