@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,9 @@ class Child:
         self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+StartServer = Callable[..., Child]
 
 
 def start_mcp_server(*flags: str, python: str = sys.executable, script: Path = MCP_SERVER) -> Child:

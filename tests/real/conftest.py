@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from trio_mcp import StdioServer
 
-from .children import Child, start_mcp_server
-
-StartServer = Callable[..., Child]
+from .children import Child, StartServer, start_mcp_server
+from .ways import Kit
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +57,24 @@ def stdio_forks(tmp_path_factory: pytest.TempPathFactory) -> Generator[StdioServ
         process.stdout.readline()
         yield StdioServer(sys.executable, ["-I", "-S", str(script), "connect", path])
         process.terminate()
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def kit(
+    shared_server: StartServer,
+    own_server: StartServer,
+    stdio_forks: StdioServer,
+    authority: trustme.CA,
+    tmp_path: Path,
+) -> Kit:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return Kit(shared_server, own_server, stdio_forks, authority, path)
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from trio_mcp.middleware import MetricsMiddleware, Middleware, TracingMiddleware
 
-from .children import connected
-from .conftest import StartServer
+from .children import StartServer, connected
 
 pytestmark = [
     pytest.mark.real,

@@ -15,8 +15,7 @@ from trio_mcp import (
     expand_uri_template,
 )
 
-from .children import connected
-from .conftest import StartServer
+from .children import StartServer, connected
 
 pytestmark = pytest.mark.real
 
