@@ -8,7 +8,7 @@ character.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,12 +19,13 @@ __all__ = ["ClientInformation", "ProtectedResource", "ServerMetadata", "TokenAns
 M = TypeVar("M", bound=BaseModel)
 
 
-class _Document(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+_CONFIG: Final = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
-class ProtectedResource(_Document):
+class ProtectedResource(BaseModel):
     """Protected resource metadata (RFC 9728, 2)."""
+
+    model_config = _CONFIG
 
     resource: str
     authorization_servers: list[str] | None = None
@@ -33,8 +34,10 @@ class ProtectedResource(_Document):
     dpop_bound_access_tokens_required: bool | None = None
 
 
-class ServerMetadata(_Document):
+class ServerMetadata(BaseModel):
     """Authorization server metadata (RFC 8414, 2), and that of OpenID Connect Discovery."""
+
+    model_config = _CONFIG
 
     issuer: str
     authorization_endpoint: str | None = None
@@ -49,8 +52,10 @@ class ServerMetadata(_Document):
     dpop_signing_alg_values_supported: list[str] | None = None
 
 
-class ClientInformation(_Document):
+class ClientInformation(BaseModel):
     """The answer to a registration (RFC 7591, 3.2.1)."""
+
+    model_config = _CONFIG
 
     client_id: str
     client_secret: str | None = None
@@ -59,8 +64,10 @@ class ClientInformation(_Document):
     redirect_uris: list[str] | None = None
 
 
-class TokenAnswer(_Document):
+class TokenAnswer(BaseModel):
     """The answer of a token endpoint (RFC 6749, 5.1)."""
+
+    model_config = _CONFIG
 
     access_token: str
     token_type: str = "Bearer"

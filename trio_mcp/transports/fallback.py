@@ -16,7 +16,7 @@ from ..protocol.versions import MODERN_ERRORS
 from ..protocol.wire import Request, Response
 from ..statistics import Statistics
 from ..supervision import Supervisor
-from .base import Inbox, OneWay, Transport, logger
+from .base import Inbox, OneWay, Transport, TransportName, logger
 from .legacy_sse import NoEventStream
 
 __all__ = ["WithFallback"]
@@ -52,7 +52,7 @@ class WithFallback(Transport):
 
     def _use(self, transport: Transport) -> None:
         self._current = transport
-        self.name = transport.name
+        self.name: TransportName = transport.name
         transport.reopened = self._reopened
 
     def _reopened(self) -> None:

@@ -75,7 +75,7 @@ class Pipe(Transport):
         rng: random.Random,
     ) -> None:
         super().__init__(inbox, supervisor, statistics)
-        self.name = name
+        self.name: TransportName = name
         self._open_wire = open_wire
         self._send_timeout = send_timeout
         self._policy = policy

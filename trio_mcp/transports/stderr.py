@@ -101,7 +101,7 @@ class LastWords:
     """
 
     def __init__(self, source: trio.abc.ReceiveStream, stderr: Stderr) -> None:
-        self.ended = trio.Event()
+        self.ended: trio.Event = trio.Event()
         self._source = source
         self._stderr = stderr
         self._lines: deque[str] = deque(maxlen=_LAST_WORDS)

@@ -57,13 +57,13 @@ class Outgoing:
     __slots__ = ("abandoned", "data", "done", "in_progress", "message", "outcome", "sending", "wants_answer")
 
     def __init__(self, message: Request | OneWay) -> None:
-        self.message = message
-        self.data = encode(message)
-        self.wants_answer = isinstance(message, Request)
+        self.message: Request | OneWay = message
+        self.data: bytes = encode(message)
+        self.wants_answer: bool = isinstance(message, Request)
         self.sending: trio.CancelScope | None = None  # around the sending, if that is not to outlast it
-        self.abandoned = False  # its caller has left
-        self.in_progress = False  # the other side may be at work on it
-        self.done = trio.Event()
+        self.abandoned: bool = False  # its caller has left
+        self.in_progress: bool = False  # the other side may be at work on it
+        self.done: trio.Event = trio.Event()
         self.outcome: Response | ErrorResponse | ConnectorError | None = None
 
     def end(self, outcome: Response | ErrorResponse | ConnectorError | None) -> None:
