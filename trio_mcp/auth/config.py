@@ -69,8 +69,7 @@ class IdentityProvider:
     """An enterprise's identity provider, which vouches for a person who has logged in there.
 
     Its token exchange (RFC 8693) gives an identity assertion (ID-JAG) that the MCP server's authorization
-    server
-    takes: ext-auth, "Enterprise-Managed Authorization".
+    server takes: ext-auth, "Enterprise-Managed Authorization".
 
     Args:
         subject_token: what says who the person is: an ID token, or a SAML assertion.
