@@ -35,7 +35,7 @@ LAYERS: Final = [
     ["http"],
     ["auth"],
     ["callbacks"],
-    ["supervision", "mailbox", "statistics", "deadlines", "in_flight", "network", "reconnecting"],
+    ["supervision", "mailbox", "statistics", "deadlines", "in_flight", "network", "origin", "reconnecting"],
     ["protocol"],
     ["errors", "_version"],
 ]

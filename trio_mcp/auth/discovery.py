@@ -14,10 +14,10 @@ from typing import Final
 import httpx2
 
 from ..errors import OAuthError
+from ..origin import same_origin
 from .challenges import Demand
 from .documents import ProtectedResource, ServerMetadata, read
 from .fetcher import Fetcher
-from .guard import same_origin
 
 __all__ = ["Discovered", "canonical_resource", "discover", "server_metadata"]
 

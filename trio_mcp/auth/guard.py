@@ -19,7 +19,7 @@ from ..errors import OAuthError, OAuthStep
 from ..network import Network, TcpNetwork, close_at_once
 from .config import is_loopback
 
-__all__ = ["Guard", "is_public_address", "same_origin"]
+__all__ = ["Guard", "is_public_address"]
 
 _Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
@@ -130,11 +130,6 @@ def _peer(stream: trio.abc.Stream) -> str:
     assert isinstance(stream, trio.SocketStream)  # TcpNetwork's
     address: str = stream.socket.getpeername()[0]
     return address.partition("%")[0]
-
-
-def same_origin(one: httpx2.URL, other: httpx2.URL) -> bool:
-    """Whether URLs have scheme, host and port in common."""
-    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 def is_public_address(address: _Address) -> bool:

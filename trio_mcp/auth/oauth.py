@@ -18,6 +18,7 @@ import trio
 
 from ..deadlines import LoginTimeout, deadline
 from ..errors import OAuthError
+from ..origin import same_origin
 from .attempts import Attempts, Spawn
 from .authorization import authorization_url, check_pkce, read_code
 from .challenges import Demand, read_demand
@@ -27,7 +28,6 @@ from .discovery import Discovered, discover
 from .dpop import ALGORITHM, DpopKey
 from .fetcher import Fetcher
 from .grants import machine_grant, request_token
-from .guard import same_origin
 from .pkce import Pkce
 from .redirect import Redirect, make_redirect
 from .storage import Registration, StoredToken, TokenKey

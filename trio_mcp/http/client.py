@@ -16,6 +16,7 @@ import httpx2
 
 from ..auth import Authorizer
 from ..errors import HTTPStatusError
+from ..origin import same_origin
 from .engine import Engine, HttpRequest
 from .response import HttpResponse
 from .setup import has_lawful_port
@@ -126,7 +127,7 @@ class HttpClient:
             await response.abandon()
             origin = httpx2.URL(request.url)
             target = self._redirected(response, origin, location)
-            if response.status not in (307, 308) or _origin(target) != _origin(origin):
+            if response.status not in (307, 308) or not same_origin(target, origin):
                 raise self._refused(
                     response,
                     f"a redirect to {public_url(target)}, which is not followed: "
@@ -166,7 +167,3 @@ class HttpClient:
         return HTTPStatusError(
             f"HTTP {response.status}: {what}", status_code=response.status, headers=response.public_headers()
         )
-
-
-def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port

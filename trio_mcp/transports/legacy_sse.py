@@ -23,6 +23,7 @@ from ..deadlines import ConnectTimeout, deadline
 from ..errors import ConnectionLost, ProtocolError
 from ..http import HttpClient, HttpResponse
 from ..http.setup import has_lawful_port
+from ..origin import same_origin
 from ..protocol import headers as h
 from ..protocol.sse import ServerSentEvent, SSEDecoder
 from ..protocol.versions import has_batches, is_repeatable, sends_version_header
@@ -135,7 +136,7 @@ class LegacySse(Pipe):
                 raise ValueError
         except (httpx2.InvalidURL, ValueError):
             raise ProtocolError("the server named an endpoint that is not a URL") from None
-        if _origin(endpoint) != _origin(self._url):
+        if not same_origin(endpoint, self._url):
             # Whoever is there must get neither our credentials nor our messages.
             raise ProtocolError(
                 "the server named an endpoint of another origin, "
@@ -234,7 +235,3 @@ class _EventStream(Wire):
 
     async def send(self, message: bytes) -> None:
         raise NotImplementedError("messages are POSTed")  # pragma: no cover
-
-
-def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port

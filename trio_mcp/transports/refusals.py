@@ -11,7 +11,10 @@ from ..http import HttpResponse
 from ..protocol import headers as h
 from ..protocol.wire import ErrorResponse, RequestId, decode
 
-__all__ = ["redacted", "refusal"]
+__all__ = ["CREDENTIALS", "redacted", "refusal", "status_text"]
+
+CREDENTIALS: Final = "; it wants credentials, or other ones than these (auth=)"
+"""What an error says of a 401 or 403."""
 
 _SHOWN: Final = frozenset({"application/json", "application/problem+json", "text/plain"})
 
@@ -49,15 +52,21 @@ async def refusal(
     return error
 
 
-def _status_error(response: HttpResponse, body: str, doubt: bool) -> HTTPStatusError:
-    status = response.status
-    text = f"HTTP {status}"
+def status_text(response: HttpResponse, body: str) -> str:
+    """What an error says of the response's status and `body`, of which nothing may be secret any more."""
+    text = f"HTTP {response.status}"
     if response.content_type in _SHOWN and body:
         text += f": {response.excerpt(body)}"
+    return text
+
+
+def _status_error(response: HttpResponse, body: str, doubt: bool) -> HTTPStatusError:
+    status = response.status
+    text = status_text(response, body)
     kind = HTTPStatusError
     if status in (401, 403):
         kind = AccessDenied
-        text += "; it wants credentials, or other ones than these (auth=)"
+        text += CREDENTIALS
     elif status == 404 and h.SESSION_ID in response.request_headers:
         kind = SessionExpired
     elif status in (404, 405, 501) and doubt:

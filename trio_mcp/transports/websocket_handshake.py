@@ -26,6 +26,7 @@ from ..http.response import HttpResponse
 from ..http.transport import TrioTransport, address
 from ..network import Network, close_at_once
 from ..supervision import FlatNursery
+from .refusals import CREDENTIALS, status_text
 from .websocket_stream import NotSwitched, Reader, WatchedStream
 
 __all__ = ["Handshake", "Link"]
@@ -238,14 +239,10 @@ def _refusal(reply: HttpResponse, response: httpx2.Response) -> HTTPStatusError 
         return ConnectError(
             f"the server answered HTTP {status} and opened no WebSocket: is this the URL of such an endpoint?"
         )
-    text = f"HTTP {status}"
-    if reply.content_type in ("application/json", "application/problem+json", "text/plain") and response.text:
-        text += f": {reply.excerpt(reply.redact(response.text))}"
+    text = status_text(reply, reply.redact(response.text))
     headers = reply.public_headers()
     if status in (401, 403):
-        return AccessDenied(
-            f"{text}; it wants credentials, or other ones than these (auth=)", status, headers
-        )
+        return AccessDenied(f"{text}{CREDENTIALS}", status, headers)
     if status < 400:
         target = headers.get("location")
         text += f": a redirect{f' to {target}' if target else ''}, which is not followed"
