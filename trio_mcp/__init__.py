@@ -9,7 +9,9 @@ https://modelcontextprotocol.io/specification/2026-07-28/basic/index, and so on;
 and `2411/` are the revisions 2025-11-25, 2025-06-18, 2025-03-26 and 2024-11-05.
 """
 
+import importlib
 import logging
+from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .auth import (
@@ -76,6 +78,10 @@ from .stream_connector import StreamConnector, wrap_stream
 from .transports.stdio import StdioServer
 from .websocket_connector import WebSocketConnector
 
+if TYPE_CHECKING:
+    from .auth.file_storage import FileStorage
+    from .auth.keyring_storage import KeyringStorage
+
 __all__ = [
     "TASKS_EXTENSION",
     "AccessDenied",
@@ -93,6 +99,7 @@ __all__ = [
     "ConnectTimeout",
     "Event",
     "Extension",
+    "FileStorage",
     "Gap",
     "HttpConnector",
     "HTTPStatusError",
@@ -101,6 +108,7 @@ __all__ = [
     "InternalError",
     "InvalidArguments",
     "InvalidOutput",
+    "KeyringStorage",
     "LoginTimeout",
     "MCPError",
     "MemoryCache",
@@ -147,6 +155,25 @@ __all__ = [
     "open_connector",
     "wrap_stream",
 ]
+
+# What not every program needs is imported where it is asked for.
+_LATE = {
+    "FileStorage": ".auth.file_storage",
+    "KeyringStorage": ".auth.keyring_storage",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_LATE[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})
+
 
 # Without a handler of the program's, Python would print warnings to stderr: a library prints nothing.
 logging.getLogger("trio_mcp").addHandler(logging.NullHandler())

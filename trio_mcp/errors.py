@@ -76,7 +76,7 @@ __all__ = [
 _URL_ELICITATION_REQUIRED: Final = -32042
 _E = TypeVar("_E", bound="ConnectorError")
 
-OAuthStep: TypeAlias = Literal["discovery", "registration", "authorization", "token"]
+OAuthStep: TypeAlias = Literal["discovery", "registration", "authorization", "token", "storage"]
 
 
 class ConnectorError(Exception):
@@ -190,7 +190,7 @@ class OAuthError(AuthorizationError):
 
     Attributes:
         step: "discovery" of the authorization server, "registration" of the client, "authorization" by a
-            person, or getting a "token".
+            person, getting a "token", or the "storage" of what was got.
         error: the server's error code, such as "invalid_grant", if it gave one.
         error_description: what it says about that, shortened.
     """

@@ -7,7 +7,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
 import trio_mcp
-from trio_mcp import ConfigurationError, IdentityProvider, OAuth
+from trio_mcp import (
+    ConfigurationError,
+    FileStorage,
+    IdentityProvider,
+    KeyringStorage,
+    MemoryStorage,
+    OAuth,
+)
 from trio_mcp.auth.config import JWT_BEARER, is_loopback
 from trio_mcp.auth.keys import signing_key
 
@@ -164,3 +171,15 @@ def test_a_key_that_signs_no_jwt_is_refused(key: Any) -> None:
 )
 def test_this_machine_is_known_by_its_names(host: str, local: bool) -> None:
     assert is_loopback(host) is local
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("memory", MemoryStorage), ("file", FileStorage), ("keyring", KeyringStorage)]
+)
+def test_a_dict_may_name_the_storage(name: str, kind: type) -> None:
+    assert type(OAuth.from_mapping({"storage": name}).storage) is kind
+
+
+def test_a_storage_that_there_is_none_of_is_told_of() -> None:
+    with pytest.raises(ConfigurationError, match="storage must be one of memory, file, keyring, not 'disk'"):
+        OAuth.from_mapping({"storage": "disk"})

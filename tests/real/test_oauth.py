@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import sys
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +14,7 @@ import httpx2
 import pytest
 import trio
 
-from trio_mcp import Connector, OAuth
+from trio_mcp import Connector, FileStorage, OAuth
 
 from .children import Child, connected, start_mcp_server
 
@@ -66,3 +69,46 @@ async def test_a_person_logs_in_once_and_tokens_are_refreshed(
 async def test_options_may_be_a_dict(server: Child, nursery: trio.Nursery) -> None:
     async with connected(server.url, auth={"on_redirect": Browser(nursery), "scope": "use"}) as c:
         assert await counts(c) == {"logins": 1, "refreshes": 0}
+
+
+# Tokens in files, and several processes
+
+
+async def run_client(server: Child, directory: Path, *options: str) -> Any:
+    """What a client of its own process is told by `counts`; None if it was killed."""
+    script = str(Path(__file__).with_name("oauth_client.py"))
+    command = [sys.executable, script, server.url, str(directory), *options]
+    with trio.fail_after(30):
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    if done.returncode == -signal.SIGKILL:
+        return None
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+async def test_processes_that_share_their_tokens_make_one_login_and_one_refresh(
+    server: Child, tmp_path: Path
+) -> None:
+    assert await run_client(server, tmp_path) == {"logins": 1, "refreshes": 0}
+    oauth = OAuth(storage=FileStorage(tmp_path))
+    async with connected(server.url, auth=oauth) as c:
+        await c.call_tool("revoke")
+    seen: list[Any] = []
+
+    async def run() -> None:
+        seen.append(await run_client(server, tmp_path))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(run)
+    assert seen == [{"logins": 1, "refreshes": 1}] * 4
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_process_that_is_killed_between_refreshing_and_storing_loses_no_valid_token(
+    server: Child, tmp_path: Path, when: str
+) -> None:
+    await run_client(server, tmp_path)
+    # To a clock that is an hour late the token is at its end, while the server still takes it.
+    assert await run_client(server, tmp_path, "--late", "3600", "--kill", when) is None
+    assert await run_client(server, tmp_path) == {"logins": 1, "refreshes": 1}

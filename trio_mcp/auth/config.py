@@ -118,7 +118,8 @@ class OAuth:
         private_key: a PEM; the client authenticates with it (`private_key_jwt`), or signs its assertions.
         signing_algorithm: of that key, such as "ES256"; None for what goes with the key.
         issuer: the only authorization server to trust. Credentials are sent nowhere else.
-        storage: where tokens and registrations are kept; memory unless given.
+        storage: where tokens and registrations are kept; memory unless given. `FileStorage` and
+            `KeyringStorage` keep them longer.
         on_redirect: shows the person where to log in; None opens a browser.
         assertion: a JWT that says who we are: workload identity.
         identity_provider: for enterprise-managed authorization.
@@ -230,6 +231,10 @@ class OAuth:
     def from_mapping(cls, options: Mapping[str, Any]) -> OAuth:
         """The same from a dict, as `auth=` takes it; None is as good as left out.
 
+        Args:
+            options: the options by name. `storage` may be "memory", "file" (a `FileStorage`) or "keyring" (a
+                `KeyringStorage`), too, and `identity_provider` a dict.
+
         Raises:
             ConfigurationError: a key that there is none of, or a value that cannot work.
         """
@@ -237,7 +242,22 @@ class OAuth:
         provider = options.get("identity_provider")
         if isinstance(provider, Mapping):
             options["identity_provider"] = _make(IdentityProvider, provider, "auth: identity_provider")
+        if isinstance(options.get("storage"), str):
+            options["storage"] = _named_storage(options["storage"])
         return _make(cls, options, "auth")
+
+
+def _named_storage(name: str) -> TokenStorage:
+    _check_choice("storage", name, ("memory", "file", "keyring"))
+    if name == "file":
+        from .file_storage import FileStorage  # imported late, for what it brings
+
+        return FileStorage()
+    if name == "keyring":
+        from .keyring_storage import KeyringStorage
+
+        return KeyringStorage()
+    return MemoryStorage()
 
 
 def _make(kind: Callable[..., T], options: Mapping[str, Any], where: str) -> T:
