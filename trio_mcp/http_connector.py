@@ -6,9 +6,8 @@ import hashlib
 import json
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal, TypeAlias
 
 import httpx2
@@ -27,11 +26,12 @@ from .callbacks import (
 from .connection import TransportFactory
 from .connector import Connector
 from .errors import ConfigurationError
-from .features.extensions import ExtensionsOption
+from .features.extensions import Extension, ExtensionsOption, check_extensions
 from .features.response_cache import CacheOption
 from .http import HttpClient, HttpClientOption, Verify, open_engine
+from .http.authorizing import Dial, open_authorizing
 from .http.engine import Engine
-from .http.setup import check_http_client, check_verify, directly
+from .http.setup import check_http_client, check_verify
 from .http.urls import check_url, public_url
 from .middleware.chain import MiddlewareOption
 from .negotiation import VersionOption
@@ -176,8 +176,15 @@ class HttpConnector(Connector):
         match resolve_auth(auth):
             case httpx2.Auth() as flow:
                 self._auth = flow
-            case OAuth() | AskedToken() as authorization:
-                self._authorization = authorization
+            case OAuth() as oauth:
+                if http_client is not None and "authorization" in http_client.headers:
+                    raise ConfigurationError(
+                        "http_client has an Authorization header, which OAuth would send to other servers, too"
+                    )
+                self._authorization = oauth
+                extensions = {**dict.fromkeys(oauth.extensions, Extension()), **check_extensions(extensions)}
+            case AskedToken() as asked:
+                self._authorization = asked
             case None if url.userinfo:
                 self._auth = httpx2.BasicAuth(url.username, url.password)
         if http_client is None and (fixed := fixed_authorization(self._auth)) is not None:
@@ -224,14 +231,13 @@ class HttpConnector(Connector):
 
     @asynccontextmanager
     async def _open_transport(self) -> AsyncGenerator[TransportFactory]:
-        async with AsyncExitStack() as stack:
-            make_authorizer: Callable[[Supervisor], Authorizer | None]
-            dial: Callable[[Network], Network] = directly
-            if isinstance(self._authorization, OAuth):
-                make_authorizer, dial = await self._open_oauth(stack, self._authorization)
-            else:
-                make_authorizer = partial(_same, self._authorization)
-            engine = await stack.enter_async_context(self._open_engine(self._auth, dial))
+        async with (
+            open_authorizing(self._endpoint, self._authorization, self._open_engine, self._timeout) as (
+                make_authorizer,
+                dial,
+            ),
+            self._open_engine(self._auth, dial) as engine,
+        ):
 
             def make(inbox: Inbox, supervisor: Supervisor, statistics: Statistics) -> Transport:
                 return self._make_transport(
@@ -294,9 +300,7 @@ class HttpConnector(Connector):
             streamable(), legacy_sse, inbox=inbox, supervisor=supervisor, statistics=statistics
         )
 
-    def _open_engine(
-        self, auth: httpx2.Auth | None, dial: Callable[[Network], Network]
-    ) -> AbstractAsyncContextManager[Engine]:
+    def _open_engine(self, auth: httpx2.Auth | None, dial: Dial) -> AbstractAsyncContextManager[Engine]:
         return open_engine(
             self._endpoint,
             auth=auth,
@@ -307,37 +311,6 @@ class HttpConnector(Connector):
             max_size=self._max_message_size,
             dial=dial,
         )
-
-    async def _open_oauth(
-        self, stack: AsyncExitStack, config: OAuth
-    ) -> tuple[Callable[[Supervisor], Authorizer], Callable[[Network], Network]]:
-        """What makes the authorizer, and what the connector's own requests are to be dialled through."""
-        # Imported where they are used: they bring what most connectors need not wait for.
-        from .auth.fetcher import Fetcher
-        from .auth.guard import Guard
-        from .auth.oauth import OAuthAuthorizer
-        from .http.fetch import EngineSend
-
-        guard = Guard(str(self._endpoint), config.trusted_urls)
-        # An engine of its own: no cookies nor connections in common. `httpx2.Auth()` adds nothing, and keeps
-        # a client's own flow out of it.
-        engine = await stack.enter_async_context(self._open_engine(httpx2.Auth(), guard.guarded))
-        fetcher = Fetcher(EngineSend(engine, self._timeout), guard)
-
-        def make(supervisor: Supervisor) -> Authorizer:
-            return OAuthAuthorizer(
-                str(self._endpoint),
-                config,
-                fetcher,
-                services=supervisor.services.start_soon,
-                errands=supervisor.errands.start_soon,
-            )
-
-        return make, guard.watched
-
-
-def _same(authorizer: AskedToken | None, supervisor: Supervisor) -> AskedToken | None:
-    return authorizer
 
 
 def _audience(url: httpx2.URL, headers: Mapping[str, str], *, known: bool) -> tuple[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -12,16 +12,21 @@ import mcp_types as types
 from typing_extensions import Unpack
 
 from ._version import __version__
-from .auth import AuthOption, fixed_authorization, resolve_auth
+from .auth import AskedToken, AuthOption, Authorizer, OAuth, fixed_authorization, resolve_auth
+from .connection import TransportFactory
 from .errors import ConfigurationError
-from .http import Verify
-from .http.setup import check_verify, ssl_context
+from .http import Verify, open_engine
+from .http.authorizing import Dial, MakeAuthorizer, open_authorizing
+from .http.engine import Engine
+from .http.setup import check_verify, directly, ssl_context
 from .http.urls import check_url, public_url
 from .network import Network, TcpNetwork
 from .options import CommonOptions, check_seconds
 from .pipe_connector import PipeConnector, PipeOptions
 from .protocol.headers import check_headers
 from .reconnecting import ReconnectPolicy
+from .statistics import Statistics
+from .supervision import Supervisor
 from .transports.wires import Wire
 
 __all__ = ["WebSocketConnector", "WebSocketOptions"]
@@ -49,8 +54,8 @@ class WebSocketConnector(PipeConnector):
         headers: sent with the handshake; copied, never changed.
         timeout: seconds for connecting (TCP, TLS and the handshake), and seconds in which the server takes
             nothing of a message; then the connection counts as lost.
-        auth: as for `HttpConnector`. A flow sees the handshake as a GET of `http(s)://`; what it asks
-            elsewhere goes over HTTP, straight and not by a proxy.
+        auth: as for `HttpConnector`. The handshake is a GET of `http(s)://` to it; what a flow of httpx2's
+            asks elsewhere goes over HTTP, straight and not by a proxy.
         verify: as for `HttpConnector`.
         network: what to dial with; None for the operating system's network.
         ping_interval: seconds between pings, and seconds after a ping in which something, be it the pong,
@@ -94,18 +99,22 @@ class WebSocketConnector(PipeConnector):
         for name in self._headers:
             if name.startswith("sec-websocket-"):
                 raise ConfigurationError(f"the header {name!r} is set by the WebSocket itself")
-        resolved = resolve_auth(auth)
-        if resolved is not None and not isinstance(resolved, httpx2.Auth):
-            raise ConfigurationError(
-                "over WebSocket, auth= is a token or an httpx2.Auth: OAuth is not there yet"
-            )
-        self._auth: httpx2.Auth | None = resolved or (
-            httpx2.BasicAuth(read.username, read.password) if read.userinfo else None
-        )
+        self._auth: httpx2.Auth | None = None
+        self._authorization: OAuth | AskedToken | None = None
+        self._make_authorizer: MakeAuthorizer | None = None
+        self._authorizer: Authorizer | None = None
+        self._dial: Dial = directly
+        match resolve_auth(auth):
+            case httpx2.Auth() as flow:
+                self._auth = flow
+            case OAuth() | AskedToken() as authorization:
+                self._authorization = authorization
+            case None if read.userinfo:
+                self._auth = httpx2.BasicAuth(read.username, read.password)
         if (fixed := fixed_authorization(self._auth)) is not None:
             self._auth = None  # a header, and no flow to run
             self._headers["authorization"] = fixed
-        self._network = network or TcpNetwork()
+        self._network = network
         self._ping_interval = None if ping_interval is None else check_seconds("ping_interval", ping_interval)
         super().__init__(
             public_url(read),
@@ -117,6 +126,22 @@ class WebSocketConnector(PipeConnector):
             **options,
         )
 
+    @asynccontextmanager
+    async def _open_transport(self) -> AsyncGenerator[TransportFactory]:
+        async with open_authorizing(
+            self._endpoint, self._authorization, self._open_engine, self._timeout
+        ) as (make_authorizer, dial):
+            self._make_authorizer, self._dial = make_authorizer, dial
+            async with super()._open_transport() as make:
+                yield make
+
+    def _open_engine(self, auth: httpx2.Auth | None, dial: Dial) -> AbstractAsyncContextManager[Engine]:
+        return open_engine(self._endpoint, auth=auth, verify=self._verify, network=self._network, dial=dial)
+
+    def _prepare(self, supervisor: Supervisor, statistics: Statistics) -> None:
+        assert self._make_authorizer is not None
+        self._authorizer = self._make_authorizer(supervisor)
+
     def _open_wire(self) -> AbstractAsyncContextManager[Wire]:
         # trio-websocket is imported where it is used first.
         from .transports.websocket import open_websocket
@@ -127,7 +152,8 @@ class WebSocketConnector(PipeConnector):
                 self._endpoint,
                 self._headers,
                 self._auth,
-                self._network,
+                self._authorizer,
+                self._dial(self._network or TcpNetwork()),
                 partial(ssl_context, self._verify),
                 self._timeout,
                 limit,

@@ -124,6 +124,8 @@ async def test_a_request_is_sent_four_times_at_most(serve: Serve, monkeypatch: p
             response_headers: Mapping[str, str],
             sent_headers: Mapping[str, str],
             tries: int,
+            *,
+            may_login: bool,
         ) -> bool:
             return True
 

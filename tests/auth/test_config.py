@@ -183,3 +183,11 @@ def test_a_dict_may_name_the_storage(name: str, kind: type) -> None:
 def test_a_storage_that_there_is_none_of_is_told_of() -> None:
     with pytest.raises(ConfigurationError, match="storage must be one of memory, file, keyring, not 'disk'"):
         OAuth.from_mapping({"storage": "disk"})
+
+
+def test_what_the_extensions_of_the_protocol_describe_is_declared() -> None:
+    provider = IdentityProvider(subject_token="x", issuer="https://idp.example")
+    assert OAuth().extensions == []
+    assert OAuth(grant_type=JWT_BEARER, assertion="x").extensions == []
+    enterprise = OAuth(grant_type=JWT_BEARER, identity_provider=provider)
+    assert enterprise.extensions == ["io.modelcontextprotocol/enterprise-managed-authorization"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trio
+from filelock import FileLock
 
 from trio_mcp import OAuthError
 from trio_mcp.auth import file_lock, file_storage, vault_storage
@@ -227,7 +228,7 @@ async def test_a_lock_that_comes_too_late_is_given_back(
     begun, go_on, done = trio.Event(), threading.Event(), threading.Event()
     token = trio.lowlevel.current_trio_token()
     attempt = file_lock._Attempt.make
-    acquire = file_lock.FileLock.acquire
+    acquire = FileLock.acquire
 
     def slow(self: Any, **options: Any) -> Any:
         if taken:  # it has the lock, but its caller has left before he hears of it
@@ -239,12 +240,12 @@ async def test_a_lock_that_comes_too_late_is_given_back(
         finally:
             done.set()
 
-    monkeypatch.setattr(file_lock.FileLock, "acquire", slow)
+    monkeypatch.setattr(FileLock, "acquire", slow)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(attempt, file_lock._Attempt(path), limiter)
         await begun.wait()
         nursery.cancel_scope.cancel()
-    monkeypatch.setattr(file_lock.FileLock, "acquire", acquire)
+    monkeypatch.setattr(FileLock, "acquire", acquire)
     go_on.set()
     await trio.to_thread.run_sync(done.wait, 10)
     async with file_lock.file_lock(path, 10, limiter):
@@ -267,7 +268,7 @@ async def test_a_lock_that_cannot_be_is_an_error(
     def broken(self: object, **options: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(file_lock.FileLock, "acquire", broken)
+    monkeypatch.setattr(FileLock, "acquire", broken)
     with pytest.raises(OAuthError, match=r"\.lock cannot be locked: No locks available"):
         await AsyncExitStack().enter_async_context(storage.lock(KEY))
 

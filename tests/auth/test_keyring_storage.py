@@ -19,10 +19,10 @@ from .test_file_storage import CLIENT, KEY, REGISTRATION, TOKEN
 class Keyring(KeyringBackend):
     """A keyring in memory."""
 
-    priority = 1  # type: ignore[assignment]  # as in keyring's own backends
+    priority = 1
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, name: str = "in memory") -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.passwords: dict[tuple[str, str], str] = {}
 
     def get_password(self, service: str, username: str) -> str | None:
@@ -61,7 +61,7 @@ async def test_what_is_kept_is_in_the_keyring(tmp_path: Path) -> None:
 
 async def test_a_system_without_a_keyring_says_so() -> None:
     with pytest.raises(OAuthError, match="storage: the keyring .* cannot be read: No recommended backend"):
-        await KeyringStorage(backend=NoKeyring()).get_token(KEY)
+        await KeyringStorage(backend=NoKeyring()).get_token(KEY)  # type: ignore[no-untyped-call]
 
 
 async def test_the_systems_own_is_used_unless_one_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

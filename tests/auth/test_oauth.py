@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 import trio_mcp
 from tests.auth.world import ISSUER, MCP, PRM, AuthorizationServer, Pages, World, challenge
-from trio_mcp import LoginTimeout, MemoryStorage, OAuth, OAuthError
+from trio_mcp import ConfigurationError, LoginTimeout, MemoryStorage, OAuth, OAuthError
 from trio_mcp.auth.attempts import Attempts
 from trio_mcp.auth.config import JWT_BEARER
 from trio_mcp.auth.oauth import OAuthAuthorizer
@@ -702,6 +702,8 @@ async def test_a_program_that_acts_for_itself_asks_nobody(world: World, autojump
     }
     assert world.auth.requests == [form, form]
     assert repr(oauth.storage) == "<MemoryStorage: 0 tokens, 0 registrations>"
+    declared = world.mcp.seen[0].params["_meta"]["io.modelcontextprotocol/clientCapabilities"]
+    assert declared["extensions"] == {"io.modelcontextprotocol/oauth-client-credentials": {}}
 
 
 async def test_a_workload_shows_what_its_platform_gave_it(world: World, autojump_clock: MockClock) -> None:
@@ -902,6 +904,12 @@ async def test_a_client_of_the_users_sends_it_all_and_keeps_its_own_auth_out_of_
             pass
     assert "x-own" in world.mcp.seen[0].headers
     assert "x-own" not in world.auth.headers[0]
+
+
+async def test_a_client_whose_authorization_would_go_to_other_servers_is_refused(world: World) -> None:
+    async with httpx2.AsyncClient(headers={"Authorization": "Bearer x"}) as client:
+        with pytest.raises(ConfigurationError, match="http_client has an Authorization header"):
+            trio_mcp.open_connector(MCP, http_client=client, auth=world.oauth())
 
 
 class NoAuth(httpx2.Auth):

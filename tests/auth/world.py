@@ -129,7 +129,7 @@ class AuthorizationServer:
                 if login is None or login["code_challenge"] != challenge:
                     return {"error": "invalid_grant", "error_description": "the code is not good"}
                 assert login["redirect_uri"] == form["redirect_uri"]
-                assert login["resource"] == form["resource"] == MCP
+                assert login["resource"] == form["resource"] == self.resource["resource"]
                 scopes = frozenset(login.get("scope", "").split())
             case "refresh_token":
                 if form["refresh_token"] not in self.refresh:

@@ -997,9 +997,3 @@ async def test_a_stream_that_raises_anything_is_a_lost_connection(
         async with open_connector(URL, network=OddNetwork(), protocol_version="2025-11-25") as c:
             await c.ping()
     assert isinstance(caught.value.__cause__, RuntimeError)
-
-
-@pytest.mark.parametrize("auth", [{"client_id": "x"}, lambda: "token"])
-def test_what_is_no_token_and_no_flow_is_refused(auth: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"auth= is a token or an httpx2\.Auth"):
-        open_connector("wss://server.test/mcp", auth=auth)

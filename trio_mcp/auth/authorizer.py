@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import trio
 
 from ..errors import AuthorizationError, ConfigurationError
 
-__all__ = ["AskedToken", "Authorizer", "TokenCallback", "bearer"]
+__all__ = ["MAX_TRIES", "AskedToken", "Authorizer", "TokenCallback", "bearer"]
 
 TokenCallback: TypeAlias = Callable[[], "str | Awaitable[str]"]
+
+MAX_TRIES: Final = 4
+"""How often a request is sent: a first token, a nonce for its proof, a token for more scopes."""
 
 
 class Authorizer(Protocol):
@@ -41,6 +44,8 @@ class Authorizer(Protocol):
         response_headers: Mapping[str, str],
         sent_headers: Mapping[str, str],
         tries: int,
+        *,
+        may_login: bool,
     ) -> bool:
         """The server has refused a request (401, 403), or has said something about proofs of possession.
 
@@ -50,6 +55,7 @@ class Authorizer(Protocol):
             response_headers: to be asked for in lower case.
             sent_headers: those of the request.
             tries: how often this request has been sent by now; 1 after the first time.
+            may_login: whether it is worth asking a person to log in.
 
         Returns:
             Whether to send it again, with new headers.
@@ -103,6 +109,8 @@ class AskedToken:
         response_headers: Mapping[str, str],
         sent_headers: Mapping[str, str],
         tries: int,
+        *,
+        may_login: bool,
     ) -> bool:
         """Ask for another token after a 401; no if it is the one that was refused."""
         if status != 401 or method == "DELETE":

@@ -227,6 +227,15 @@ class OAuth:
         named = [self.issuer, *((provider.issuer, provider.token_endpoint) if provider else ())]
         return [url for url in named if url is not None]
 
+    @property
+    def extensions(self) -> list[str]:
+        """The extensions of the protocol that this uses, for the client to declare (26/basic/versioning)."""
+        if self.grant_type == CLIENT_CREDENTIALS:
+            return ["io.modelcontextprotocol/oauth-client-credentials"]
+        if self.identity_provider is not None:
+            return ["io.modelcontextprotocol/enterprise-managed-authorization"]
+        return []
+
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> OAuth:
         """The same from a dict, as `auth=` takes it; None is as good as left out.

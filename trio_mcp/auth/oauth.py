@@ -100,8 +100,10 @@ class OAuthAuthorizer:
         response_headers: Mapping[str, str],
         sent_headers: Mapping[str, str],
         tries: int,
+        *,
+        may_login: bool,
     ) -> bool:
-        """See `Authorizer.challenged`. A stream in the background (GET) asks no person to log in."""
+        """See `Authorizer.challenged`."""
         token, sent = self._token, sent_headers.get("authorization")
         if token is not None and token.dpop is not None:
             token.dpop.learn(self._server, response_headers)
@@ -119,8 +121,7 @@ class OAuthAuthorizer:
             return False  # not even a new token will do: another login would not help
         if method == "DELETE":
             return False  # saying goodbye is not worth it
-        may_refresh, may_login = origin != "refreshed", method != "GET"
-        work = partial(self._obtain, token, demand, may_refresh=may_refresh, may_login=may_login)
+        work = partial(self._obtain, token, demand, may_refresh=origin != "refreshed", may_login=may_login)
         while self._token is token and not await self._attempts.join(work):
             pass  # what was under way was for another request, and is of no use for this one
         return self._token is not token

@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx2
 
-from ..auth import Authorizer
+from ..auth.authorizer import MAX_TRIES, Authorizer
 from ..errors import HTTPStatusError
 from ..origin import same_origin
 from .engine import Engine, HttpRequest
@@ -27,7 +27,6 @@ __all__ = ["HttpClient"]
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_DRAINS: Final = 8
-_MAX_TRIES: Final = 4  # a first token, a nonce for its proof, a token for more scopes
 
 
 class HttpClient:
@@ -98,7 +97,7 @@ class HttpClient:
             response = await self._follow(request, self._authorizer)
             if response.status not in (401, 403) and "dpop-nonce" not in response.headers:
                 return response
-            if not await self._is_worth_another(method, response, tries) or tries == _MAX_TRIES:
+            if not await self._is_worth_another(method, response, tries) or tries == MAX_TRIES:
                 return response
             # The body goes out again: it was refused unread.
             async with response:
@@ -108,7 +107,12 @@ class HttpClient:
         assert self._authorizer is not None
         try:
             return await self._authorizer.challenged(
-                method, response.status, response.headers, response.request_headers, tries
+                method,
+                response.status,
+                response.headers,
+                response.request_headers,
+                tries,
+                may_login=method != "GET",  # a stream in the background asks no person
             )
         except BaseException:
             await response.abandon()  # noqa: ASYNC102 - it never waits

@@ -16,6 +16,7 @@ import trio
 import wsproto.utilities
 from trio_websocket import WebSocketConnection, wrap_client_stream
 
+from ..auth.authorizer import MAX_TRIES, Authorizer
 from ..deadlines import ConnectTimeout, deadline
 from ..errors import AccessDenied, ConfigurationError, ConnectError, HTTPStatusError, ProtocolError
 from ..http.client_engine import ClientReply, cookie_jar
@@ -72,6 +73,7 @@ class Handshake(httpx2.AsyncBaseTransport):
         url: the server's, `http://` for `ws://` and `https://` for `wss://`: what auth flows know.
         headers: sent with the handshake.
         auth: the auth flow; None for none.
+        authorizer: what gives handshakes their authorization, in place of a flow; None for nothing.
         network: what to dial with.
         tls: gives the context for TLS.
         timeout: seconds for connecting and shaking hands; and so for each request of the auth flow's own.
@@ -84,6 +86,7 @@ class Handshake(httpx2.AsyncBaseTransport):
         url: httpx2.URL,
         headers: Mapping[str, str],
         auth: httpx2.Auth | None,
+        authorizer: Authorizer | None,
         network: Network,
         tls: Callable[[], ssl.SSLContext],
         timeout: float,
@@ -93,6 +96,7 @@ class Handshake(httpx2.AsyncBaseTransport):
         self._url = url
         self._headers = headers
         self._auth = auth
+        self._authorizer = authorizer
         self._network = network
         self._tls = tls
         self._timeout = timeout
@@ -110,12 +114,13 @@ class Handshake(httpx2.AsyncBaseTransport):
             HTTPStatusError: the server answered with a redirect or a refusal (`AccessDenied`).
             AuthorizationError: the auth flow failed.
         """
-        request = httpx2.Request("GET", self._url, headers=self._headers)
         try:
-            if self._auth is None:
-                response = await self.handle_async_request(request)
+            if self._authorizer is not None:
+                response = await self._asked(self._authorizer)
+            elif self._auth is not None:
+                response = await self._authorized(self._auth)
             else:
-                response = await self._authorized(request)
+                response = await self.handle_async_request(self._request({}))
             reply = HttpResponse(
                 ClientReply(response, self._timeout), response.request.headers, _MAX_REFUSAL, lambda _: False
             )
@@ -127,11 +132,26 @@ class Handshake(httpx2.AsyncBaseTransport):
             raise
         return self._link
 
-    async def _authorized(self, request: httpx2.Request) -> httpx2.Response:
+    def _request(self, authorization: Mapping[str, str]) -> httpx2.Request:
+        return httpx2.Request("GET", self._url, headers={**self._headers, **authorization})
+
+    async def _asked(self, authorizer: Authorizer) -> httpx2.Response:
+        url, tries, again = str(self._url), 0, True
+        while again:
+            tries += 1
+            request = self._request(await authorizer.headers("GET", url))
+            response = await self.handle_async_request(request)
+            # Nothing goes on without the connection, so that a person may be asked.
+            again = tries < MAX_TRIES and await authorizer.challenged(
+                "GET", response.status_code, response.headers, request.headers, tries, may_login=True
+            )
+        return response
+
+    async def _authorized(self, auth: httpx2.Auth) -> httpx2.Response:
         client = httpx2.AsyncClient(transport=self, cookies=cookie_jar(), trust_env=False)
         with translate_errors(self._timeout, authorizing=True):
             async with client:
-                return await client.send(request, auth=self._auth)
+                return await client.send(self._request({}), auth=auth)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Shake hands, or send what an auth flow has to ask elsewhere."""
