@@ -179,7 +179,7 @@ class HttpConnector(Connector):
             case OAuth() as oauth:
                 if http_client is not None and "authorization" in http_client.headers:
                     raise ConfigurationError(
-                        "http_client has an Authorization header, which OAuth would send to other servers, too"
+                        "http_client has an Authorization header, which OAuth would send to other servers"
                     )
                 self._authorization = oauth
                 extensions = {**dict.fromkeys(oauth.extensions, Extension()), **check_extensions(extensions)}
