@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import trio
 
 from .callbacks import in_callback
+from .deadlines import patience
 from .dispatcher import Dispatcher
 from .errors import ConnectorError, NotConnected, SessionExpired, UsageError
 from .protocol.wire import JSONObject, Notification, Request, RequestId
@@ -145,7 +146,7 @@ class Renewals:
                 self._statistics.reinitializations += 1
                 self._dispatcher.connection_changed(True, "there is a new session")
                 self._dispatcher.interrupted("the server had ended the session, and there is a new one")
-                with trio.move_on_after(self._patience):
+                with patience(self._patience):
                     await self._restore()
         except Exception as exc:  # also what a hook around the handshake raises: it is for those who wait
             renewal.error = exc
