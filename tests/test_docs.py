@@ -1,25 +1,42 @@
-"""What the documentation shows is what happens: its tests are run, and its links lead somewhere."""
+"""What the documentation shows is what happens: its code is run, and its links lead somewhere.
+
+The files of the tutorial are run by test_tutorial.py. Whether the built site holds together, check_site.py says.
+"""
 
 from __future__ import annotations
 
 import re
+import tomllib
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import mcp.server  # noqa: F401 - each run of pytester would import it anew, and cryptography cannot be
 import pytest
+import trio
+import trio.testing
+from mcp.server import MCPServer  # here: each run of pytester would import it anew, with other classes
+from mcp.server.mcpserver import Context
+
+import trio_mcp
+import trio_mcp.middleware
+import trio_mcp.testing
 
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 
-TESTS = [
+BLOCKS = [
     (path.name, block)
     for path in PAGES
+    if path.name != "tutorial.md"
     for block in BLOCK.findall(path.read_text("utf-8"))
-    if re.search(r"^(async )?def test_", block, re.MULTILINE)
 ]
+TESTS = [(page, block) for page, block in BLOCKS if TEST.search(block)]
+OTHERS = [(page, block) for page, block in BLOCKS if not TEST.search(block)]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +48,42 @@ def test_a_test_in_the_documentation_passes(
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     pytester.makeini("[pytest]\ntrio_mode = true\nfilterwarnings = error\n")
     pytester.makepyfile(block)
-    pytester.runpytest_inprocess().assert_outcomes(passed=1)
+    pytester.runpytest_inprocess().assert_outcomes(passed=len(TEST.findall(block)))
+
+
+def server_of_the_documentation() -> MCPServer[Any]:
+    """What the code of a page without a server of its own calls."""
+    server: MCPServer[Any] = MCPServer("example")
+
+    @server.tool()
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    @server.tool()
+    async def copy_files(ctx: Context) -> str:
+        await ctx.report_progress(1, 1, "copied")
+        return "done"
+
+    return server
+
+
+@pytest.mark.parametrize(("page", "block"), OTHERS, ids=[page for page, _ in OTHERS])
+def test_other_code_in_the_documentation_runs(
+    page: str, block: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Whatever URL it names, it reaches a server in memory. `main(url)` is run, unless it runs by itself.
+    def open_connector(target: str, auth: object = None, **options: Any) -> trio_mcp.Connector:
+        return trio_mcp.MemoryConnector(server_of_the_documentation(), **options)
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    monkeypatch.setattr(trio_mcp, "open_connector", open_connector)
+    monkeypatch.setattr(trio, "run", partial(trio.run, clock=clock))
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(block, page, "exec"), names)
+    if "main" in names and "trio.run(" not in block:
+        trio.run(names["main"], "https://example.com/mcp")
+    if "main" in names:
+        assert capsys.readouterr().out
 
 
 def test_the_guide_to_testing_and_the_readme_have_their_examples() -> None:
@@ -44,3 +96,34 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+            if DOCS in page.parents:
+                # The site has nothing else: name such a file instead.
+                assert DOCS in (page.parent / target).resolve().parents, f"{target} is not in docs/"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    def pages(entry: object) -> list[str]:
+        match entry:
+            case str():
+                return [entry]
+            case dict():
+                return [page for inner in entry.values() for page in pages(inner)]
+            case list():
+                return [page for inner in entry for page in pages(inner)]
+            case _:
+                raise TypeError(entry)
+
+    nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
+    assert sorted(pages(nav)) == sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    public = {
+        f"{module.__name__}.{name}"
+        for module in (trio_mcp, trio_mcp.middleware, trio_mcp.testing)
+        for name in module.__all__
+    } - {"trio_mcp.__version__"}
+    pages = "\n".join(path.read_text("utf-8") for path in (DOCS / "reference").glob("*.md"))
+    shown = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
+    assert len(shown) == len(set(shown))
+    assert public - set(shown) == set()

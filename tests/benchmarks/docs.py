@@ -35,11 +35,11 @@ time. "Reached" says yes or no only where all of these agree, and else "unclear"
 _METHOD: Final = f"""\
 ## How it is measured
 
-- **The server** ([`tests/benchmarks/server.py`](../tests/benchmarks/server.py)) is written by hand, runs in
+- **The server** (`tests/benchmarks/server.py`) is written by hand, runs in
   a process of its own on 127.0.0.1, and has its answers ready. What a real server and a network take comes
   on top, and is the same for all clients.
 - **Each client** runs in a process of its own, with its defaults, as its users write it
-  ([`contenders/`](../tests/benchmarks/contenders)). Rounds alternate between the clients, so that what
+  (`tests/benchmarks/contenders/`). Rounds alternate between the clients, so that what
   disturbs the machine for a while disturbs all of them; a warm-up round comes first and does not count. The
   processes are started anew several times in a run.
 - **A large answer** costs more where the allocator gives its memory back and gets it anew for each call.
