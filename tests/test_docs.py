@@ -1,6 +1,6 @@
 """What the documentation shows is what happens: its code is run, and its links lead somewhere.
 
-The files of the tutorial are run by test_tutorial.py. Whether the built site holds together, check_site.py says.
+The files of the tutorial are run by test_tutorial.py; whether the built site holds, by check_site.py.
 """
 
 from __future__ import annotations
@@ -72,11 +72,14 @@ def test_other_code_in_the_documentation_runs(
     page: str, block: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Whatever URL it names, it reaches a server in memory. `main(url)` is run, unless it runs by itself.
-    def open_connector(target: str, auth: object = None, **options: Any) -> trio_mcp.Connector:
+    def connector(
+        target: str, *, auth: object = None, timeout: float = 5, **options: Any
+    ) -> trio_mcp.Connector:
         return trio_mcp.MemoryConnector(server_of_the_documentation(), **options)
 
     clock = trio.testing.MockClock(autojump_threshold=0)
-    monkeypatch.setattr(trio_mcp, "open_connector", open_connector)
+    monkeypatch.setattr(trio_mcp, "open_connector", connector)
+    monkeypatch.setattr(trio_mcp, "HttpConnector", connector)
     monkeypatch.setattr(trio, "run", partial(trio.run, clock=clock))
     names: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(block, page, "exec"), names)
