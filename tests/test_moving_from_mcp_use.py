@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mcp.server import MCPServer
 from pydantic import AnyUrl
 
 import trio_mcp
+from tests.tables import Checks, read_tables
 from trio_mcp import HttpConnector, MCPError, OAuth
 from trio_mcp.middleware import Middleware
 from trio_mcp.testing import HANG, Call, ScriptedServer, serve_asgi
@@ -42,39 +43,14 @@ MCP_USE = {
 }
 
 
-def tables() -> list[list[list[str]]]:
-    """The tables of the page, each a list of rows of cells."""
-    found: list[list[list[str]]] = []
-    inside = False
-    for line in PAGE.read_text("utf-8").splitlines():
-        if line == "| mcp-use | here | what differs |":
-            found.append([])
-        elif line.startswith("| ") and not line.startswith("| ---"):
-            assert inside, line
-            found[-1].append([cell.strip() for cell in line.strip("|").split(" | ")])
-        inside = line.startswith("|")
-    return found
-
-
-ROWS = {f"{number} {row[0]}": row for number, table in enumerate(tables()) for row in table}
-
-Check = Callable[[ScriptedServer], Awaitable[None]]
-CHECKS: dict[str, Check] = {}
-
-
-def row(key: str) -> Callable[[Check], Check]:
-    """Marks the check of a row: the table's number, and its first cell."""
-
-    def mark(check: Check) -> Check:
-        assert key not in CHECKS
-        CHECKS[key] = check
-        return check
-
-    return mark
+TABLES = read_tables(PAGE, "| mcp-use | here | what differs |")
+ROWS = {f"{number} {cells[0]}": cells for number, table in enumerate(TABLES) for cells in table}
+CHECKS = Checks()
+row = CHECKS.row
 
 
 def test_the_tables_have_all_that_mcp_use_has() -> None:
-    named = [[name for cells in table for name in re.findall(r"`(\w+)", cells[0])] for table in tables()]
+    named = [[name for cells in table for name in re.findall(r"`(\w+)", cells[0])] for table in TABLES]
     assert [sorted(names) for names in named] == [sorted(names.split()) for names in MCP_USE.values()]
 
 
