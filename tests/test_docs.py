@@ -20,6 +20,7 @@ from mcp.server.mcpserver import Context
 import trio_mcp
 import trio_mcp.middleware
 import trio_mcp.testing
+from tests.check_site import problems
 
 pytest_plugins = ["pytester"]
 
@@ -130,3 +131,19 @@ def test_every_public_name_is_in_the_reference() -> None:
     shown = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
     assert len(shown) == len(set(shown))
     assert public - set(shown) == set()
+
+
+def test_a_site_that_does_not_hold_together_is_told(tmp_path: Path) -> None:
+    tmp_path.joinpath("sub").mkdir()
+    tmp_path.joinpath("a.html").write_text(
+        '<p id="here"><a href="#here">x</a><a href="sub/b.html#there">x</a><a href="https://x.test">x</a>'
+        '<a href="#gone">x</a><a href="gone.html">x</a><script src="https://cdn.test/x.js"></script>'
+    )
+    tmp_path.joinpath("sub", "b.html").write_text('<p id="there"><img src="../gone.svg">')
+    assert problems(tmp_path) == [
+        "a.html: #gone: no such place in it",
+        "a.html: gone.html: no such file",
+        "a.html: https://cdn.test/x.js: loaded from elsewhere",
+        "sub/b.html: ../gone.svg: no such file",
+    ]
+    assert problems(tmp_path / "nothing") == [f"{tmp_path / 'nothing'} has no pages"]
