@@ -7,9 +7,14 @@ from pathlib import Path
 
 from trio_mcp.testing import ScriptedServer
 
-__all__ = ["Checks", "read_tables"]
+__all__ = ["Checks", "cells", "read_tables"]
 
 Check = Callable[[ScriptedServer], Awaitable[None]]
+
+
+def cells(line: str) -> list[str]:
+    """The cells of one line of a table."""
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
 def read_tables(page: Path, header: str) -> list[list[list[str]]]:
@@ -21,7 +26,7 @@ def read_tables(page: Path, header: str) -> list[list[list[str]]]:
             found.append([])
         elif line.startswith("| ") and not line.startswith("| ---"):
             assert inside, line
-            found[-1].append([cell.strip() for cell in line.strip("|").split(" | ")])
+            found[-1].append(cells(line))
         inside = line.startswith("|")
     return found
 

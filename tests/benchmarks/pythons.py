@@ -1,4 +1,4 @@
-"""Interpreters: how long one takes to import a client, and one with an environment for fastmcp."""
+"""Interpreters: how long one takes to import a client, and one with an environment for another client."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def _run(python: str, code: str) -> tuple[float, float]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
-def python_with_fastmcp() -> str:
-    """An interpreter that has the newest fastmcp, in a cache folder; made when it is first asked for.
+def python_with(package: str) -> str:
+    """An interpreter that has the newest `package`, in a cache folder; made when it is first asked for.
 
     It has an environment of its own so that what it needs does not decide what the others get.
 
@@ -62,14 +62,14 @@ def python_with_fastmcp() -> str:
         Broken: it could not be made.
     """
     home = Path(os.environ.get("TRIO_MCP_BENCHMARKS_HOME") or Path.home() / ".cache" / "trio_mcp-benchmarks")
-    folder = home.absolute() / f"fastmcp-python{sys.version_info.major}.{sys.version_info.minor}"
+    folder = home.absolute() / f"{package}-python{sys.version_info.major}.{sys.version_info.minor}"
     python, done = folder / "bin" / "python", folder / "installed"
     if not done.exists():
-        print(f"installing fastmcp into {folder}", file=sys.stderr)
+        print(f"installing {package} into {folder}", file=sys.stderr)
         try:
             for command in (
                 [sys.executable, "-m", "venv", "--clear", str(folder)],
-                [str(python), "-m", "pip", "install", "-q", "fastmcp"],
+                [str(python), "-m", "pip", "install", "-q", package],
             ):
                 subprocess.run(command, check=True, stdout=sys.stderr, timeout=_INSTALL_SECONDS)
         except (OSError, subprocess.SubprocessError) as exc:

@@ -38,7 +38,7 @@ if __name__ == "__main__":  # as a program it finds its siblings as the tests do
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.docs import write_docs
 from tests.benchmarks.processes import ROOT, Broken, Server, Worker
-from tests.benchmarks.pythons import import_round, python_with_fastmcp
+from tests.benchmarks.pythons import import_round, python_with
 from tests.benchmarks.report import print_progress, print_report
 from tests.benchmarks.results import Player, Results, Round, Series
 from tests.benchmarks.works import US, WIDE, WORKS
@@ -160,7 +160,7 @@ def choose_pythons(keys: Sequence[str], with_fastmcp: bool, results: Results) ->
         try:
             if not with_fastmcp:
                 raise Broken("not asked for (--with-fastmcp)")
-            pythons["fastmcp"] = python_with_fastmcp()
+            pythons["fastmcp"] = python_with("fastmcp")
         except Broken as exc:
             results.absent["fastmcp"] = str(exc)
             del pythons["fastmcp"]

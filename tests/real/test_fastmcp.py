@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.benchmarks.processes import Broken
-from tests.benchmarks.pythons import python_with_fastmcp
+from tests.benchmarks.pythons import python_with
 from trio_mcp import RequestContext
 
 from .children import FASTMCP_SERVER, Child, connected, start_mcp_server
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real
 def fastmcp(request: pytest.FixtureRequest) -> Generator[tuple[Child, str]]:
     """The server, and the transport that a connector finds there."""
     try:
-        python = python_with_fastmcp()
+        python = python_with("fastmcp")
     except Broken as exc:
         pytest.skip(f"fastmcp: {exc}")
     sse = request.param == "sse"
