@@ -9,10 +9,14 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
 import trio
+from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
+from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from pydantic import AnyUrl
 
 from trio_mcp import Connector, FileStorage, OAuth
 
@@ -112,3 +116,51 @@ async def test_a_process_that_is_killed_between_refreshing_and_storing_loses_no_
     # To a clock that is an hour late the token is at its end, while the server still takes it.
     assert await run_client(server, tmp_path, "--late", "3600", "--kill", when) is None
     assert await run_client(server, tmp_path) == {"logins": 1, "refreshes": 1}
+
+
+# The official SDK's own provider, as an `httpx2.Auth`
+
+
+class TheirStorage:
+    """A token storage of the official SDK's."""
+
+    def __init__(self) -> None:
+        self.tokens: OAuthToken | None = None
+        self.client: OAuthClientInformationFull | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        return self.client
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        self.client = client_info
+
+
+async def test_the_official_sdks_provider_works_as_it_is(server: Child) -> None:
+    came_to: list[str] = []
+
+    async def show(url: str) -> None:
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            came_to.append((await client.get(url)).headers["location"])
+
+    async def wait() -> AuthorizationCodeResult:
+        answer = parse_qs(urlsplit(came_to[-1]).query)
+        return AuthorizationCodeResult(code=answer["code"][0], state=answer["state"][0])
+
+    storage = TheirStorage()
+    provider = OAuthClientProvider(
+        server.url,
+        OAuthClientMetadata(client_name="theirs", redirect_uris=[AnyUrl("http://127.0.0.1:1/callback")]),
+        storage,
+        show,
+        wait,
+    )
+    async with connected(server.url, auth=provider) as c:
+        await c.call_tool("revoke")
+        assert await counts(c) == {"logins": len(came_to), "refreshes": 0}
+    assert came_to
