@@ -8,6 +8,7 @@ import random
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Literal, TypeAlias
 
 import httpx2
@@ -179,7 +180,7 @@ class HttpConnector(Connector):
             case OAuth() as oauth:
                 if http_client is not None and "authorization" in http_client.headers:
                     raise ConfigurationError(
-                        "http_client has an Authorization header, which OAuth would send to other servers"
+                        "http_client has an Authorization header of its own: it and OAuth exclude each other"
                     )
                 self._authorization = oauth
                 extensions = {**dict.fromkeys(oauth.extensions, Extension()), **check_extensions(extensions)}
@@ -231,8 +232,9 @@ class HttpConnector(Connector):
 
     @asynccontextmanager
     async def _open_transport(self) -> AsyncGenerator[TransportFactory]:
+        elsewhere = partial(self._open_engine, None, anywhere=True)
         async with (
-            open_authorizing(self._endpoint, self._authorization, self._open_engine, self._timeout) as (
+            open_authorizing(self._endpoint, self._authorization, elsewhere, self._timeout) as (
                 make_authorizer,
                 dial,
             ),
@@ -300,7 +302,9 @@ class HttpConnector(Connector):
             streamable(), legacy_sse, inbox=inbox, supervisor=supervisor, statistics=statistics
         )
 
-    def _open_engine(self, auth: httpx2.Auth | None, dial: Dial) -> AbstractAsyncContextManager[Engine]:
+    def _open_engine(
+        self, auth: httpx2.Auth | None, dial: Dial, *, anywhere: bool = False
+    ) -> AbstractAsyncContextManager[Engine]:
         return open_engine(
             self._endpoint,
             auth=auth,
@@ -310,6 +314,7 @@ class HttpConnector(Connector):
             proxy=self._proxy,
             max_size=self._max_message_size,
             dial=dial,
+            anywhere=anywhere,
         )
 
 

@@ -135,8 +135,10 @@ class WebSocketConnector(PipeConnector):
             async with super()._open_transport() as make:
                 yield make
 
-    def _open_engine(self, auth: httpx2.Auth | None, dial: Dial) -> AbstractAsyncContextManager[Engine]:
-        return open_engine(self._endpoint, auth=auth, verify=self._verify, network=self._network, dial=dial)
+    def _open_engine(self, dial: Dial) -> AbstractAsyncContextManager[Engine]:
+        return open_engine(
+            self._endpoint, verify=self._verify, network=self._network, dial=dial, anywhere=True
+        )
 
     def _prepare(self, supervisor: Supervisor, statistics: Statistics) -> None:
         assert self._make_authorizer is not None

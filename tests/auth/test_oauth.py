@@ -7,6 +7,7 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any
 
+import httpx
 import httpx2
 import jwt
 import pytest
@@ -895,18 +896,38 @@ async def test_the_connectors_own_headers_stay_with_its_server(
     assert not {"x-secret", "cookie", "authorization"} & set(world.auth.headers[0])
 
 
-async def test_a_client_of_the_users_sends_it_all_and_keeps_its_own_auth_out_of_it(
-    world: World, autojump_clock: MockClock
+@pytest.mark.parametrize("library", ["httpx2", "httpx"])
+async def test_a_client_of_the_users_sends_it_all_and_keeps_what_it_adds_for_the_mcp_server(
+    world: World, autojump_clock: MockClock, library: str
 ) -> None:
+    # Whoever a server names gets none of it, be it a header that holds for all that the client sends.
     transport = TrioTransport(Pool(world.network, partial(ssl_context, True)))
-    async with httpx2.AsyncClient(transport=transport, auth=NoAuth(), trust_env=False) as client:
+    own: dict[str, Any] = {"headers": {"x-key": "s3cret"}, "cookies": {"a": "b"}, "params": {"c": "d"}}
+    client: Any
+    if library == "httpx2":
+        client = httpx2.AsyncClient(transport=transport, auth=NoAuth(), trust_env=False, **own)
+    else:
+        through = httpx.MockTransport(partial(_forward, transport))
+        client = httpx.AsyncClient(transport=through, auth=ForeignNoAuth(), trust_env=False, **own)
+    async with client:
         async with trio_mcp.open_connector(MCP, http_client=client, auth=world.oauth()):
             pass
-    assert "x-own" in world.mcp.seen[0].headers
-    assert "x-own" not in world.auth.headers[0]
+    headers = world.mcp.seen[0].headers
+    assert {"x-own", "x-key", "cookie"} <= set(headers)
+    assert world.auth.requests[0]["grant_type"] == "authorization_code"
+    for request in world.auth.received:
+        assert not {"x-own", "x-key", "cookie", "authorization"} & set(request.headers)
+        assert "?" not in request.target
 
 
-async def test_a_client_whose_authorization_would_go_to_other_servers_is_refused(world: World) -> None:
+async def _forward(transport: TrioTransport, request: httpx.Request) -> httpx.Response:
+    content = await request.aread()
+    theirs = httpx2.Request(request.method, str(request.url), headers=request.headers.raw, content=content)
+    response = await transport.handle_async_request(theirs)
+    return httpx.Response(response.status_code, headers=response.headers.raw, content=await response.aread())
+
+
+async def test_a_client_with_an_authorization_of_its_own_is_refused(world: World) -> None:
     async with httpx2.AsyncClient(headers={"Authorization": "Bearer x"}) as client:
         with pytest.raises(ConfigurationError, match="http_client has an Authorization header"):
             trio_mcp.open_connector(MCP, http_client=client, auth=world.oauth())
@@ -916,6 +937,14 @@ class NoAuth(httpx2.Auth):
     """A flow that leaves a trace."""
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        request.headers["x-own"] = "1"
+        yield request
+
+
+class ForeignNoAuth(httpx.Auth):
+    """The same of the other library."""
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.headers["x-own"] = "1"
         yield request
 

@@ -14,7 +14,7 @@ import trio
 from trio_mcp import Connector, OAuth
 from trio_mcp.auth.fetcher import Answer, Fetcher
 from trio_mcp.auth.guard import Guard
-from trio_mcp.testing import Call, HttpExchange, MemoryNetwork, ScriptedServer, serve_http
+from trio_mcp.testing import Call, HttpExchange, HttpRequest, MemoryNetwork, ScriptedServer, serve_http
 from trio_mcp.testing.call import Answer as CallAnswer
 
 MCP: Final = "http://127.0.0.1:8000/mcp"
@@ -33,6 +33,7 @@ class AuthorizationServer:
         documents: further answers, by path.
         registrations: the registrations that it got.
         logins: the queries of the authorization URLs that were opened.
+        received: all requests that it got.
         requests: the forms of the token requests; `headers` are theirs.
         valid: the access tokens that are good, with their scopes.
         refresh: the refresh tokens that are good, with their scopes.
@@ -58,6 +59,7 @@ class AuthorizationServer:
         self.documents: dict[str, tuple[int, Json]] = {}
         self.registrations: list[Json] = []
         self.logins: list[dict[str, str]] = []
+        self.received: list[HttpRequest] = []
         self.requests: list[dict[str, str]] = []
         self.headers: list[Mapping[str, str]] = []
         self.paths: list[str] = []
@@ -92,6 +94,7 @@ class AuthorizationServer:
         return f"{query['redirect_uri']}?{urlencode(parameters)}"
 
     async def _handle(self, exchange: HttpExchange) -> None:
+        self.received.append(exchange.request)
         path = urlsplit(exchange.request.target).path
         self.paths.append(path)
         status = 404

@@ -19,7 +19,7 @@ from trio_mcp.errors import ConfigurationError, ConnectError
 from trio_mcp.http.client_engine import ClientEngine
 from trio_mcp.http.pool_engine import PoolEngine
 from trio_mcp.http.setup import check_http_client, check_verify, open_engine
-from trio_mcp.network import TcpNetwork
+from trio_mcp.network import Network, TcpNetwork
 from trio_mcp.testing import HttpExchange, MemoryNetwork, ScriptedServer
 
 URL = "http://server.test/mcp"  # a host that does not exist: only a proxy can answer for it
@@ -215,6 +215,39 @@ async def test_without_a_flow_the_direct_way_stays_the_direct_one(monkeypatch: p
     monkeypatch.delenv("HTTP_PROXY")
     async with open_engine(httpx2.URL(URL), auth=Flow()) as engine:
         assert isinstance(engine, PoolEngine)
+
+
+async def test_where_servers_name_the_hosts_we_dial_what_goes_to_no_proxy(
+    proxy: Proxy, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, port = await tcp_site(nursery)
+    proxy.site.handler = plain
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    dialled: list[Network] = []
+
+    def dial(network: Network) -> Network:
+        dialled.append(network)
+        return Refusing()
+
+    with trio.fail_after(20):
+        async with open_engine(httpx2.URL(URL), anywhere=True, dial=dial) as engine:
+            await ask(engine, URL)
+            assert proxy.asked == [f"POST {URL}"]
+            with pytest.raises(ConnectError, match="not there"):
+                await ask(engine, f"http://127.0.0.1:{port}/")
+    assert len(dialled) == 1
+
+
+async def plain(exchange: HttpExchange) -> None:
+    await exchange.respond(200, [], b"hello")
+
+
+class Refusing:
+    """A network that leads nowhere."""
+
+    async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
+        raise OSError("not there")
 
 
 async def test_cookies_that_cannot_be_sent_back_are_not_kept_behind_a_proxy_either(proxy: Proxy) -> None:

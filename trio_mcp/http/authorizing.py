@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import httpx2
 
@@ -22,10 +22,9 @@ Dial: TypeAlias = Callable[[Network], Network]
 MakeAuthorizer: TypeAlias = Callable[[Supervisor], Authorizer | None]
 
 
-class OpenEngine(Protocol):
-    """Opens an engine of its own: no cookies nor connections in common with another."""
-
-    def __call__(self, auth: httpx2.Auth | None, dial: Dial, /) -> AbstractAsyncContextManager[Engine]: ...
+OpenEngine: TypeAlias = Callable[[Dial], AbstractAsyncContextManager[Engine]]
+"""Opens an engine of its own for requests to hosts that servers name: no cookies nor connections in common
+with another, and nothing that a client of the user's sends to the MCP server."""
 
 
 @asynccontextmanager
@@ -50,8 +49,7 @@ async def open_authorizing(
     from .fetch import EngineSend
 
     guard = Guard(str(endpoint), authorization.trusted_urls)
-    # `httpx2.Auth()` adds nothing, and keeps a client's own flow out of it.
-    async with open_engine(httpx2.Auth(), guard.guarded) as engine:
+    async with open_engine(guard.guarded) as engine:
         fetcher = Fetcher(EngineSend(engine, timeout), guard)
 
         def make(supervisor: Supervisor) -> Authorizer:

@@ -49,15 +49,23 @@ class ClientEngine:
         max_size: bytes that a body may have which is read in an auth flow.
         own_pool: whether our own pool is the client's transport, and watches the silence byte by byte. What
             any other transport does is not known: there it is watched here, until the headers have come.
+        bare: whether the client adds nothing of its own: no headers, parameters, cookies nor auth.
     """
 
     def __init__(
-        self, client: httpx2.AsyncClient, auth: httpx2.Auth | None, max_size: int, *, own_pool: bool = False
+        self,
+        client: httpx2.AsyncClient,
+        auth: httpx2.Auth | None,
+        max_size: int,
+        *,
+        own_pool: bool = False,
+        bare: bool = False,
     ) -> None:
         self._client = client
         self._auth = auth
         self._max_size = max_size
         self._own_pool = own_pool
+        self._bare = bare
 
     async def send(self, request: HttpRequest) -> tuple[Reply, Mapping[str, str]]:
         """Send `request`; see `Engine.send`."""
@@ -71,16 +79,18 @@ class ClientEngine:
             ) as scope,
             translate_errors(request.timeout, authorizing=self._auth is not None),
         ):
-            theirs = self._client.build_request(
+            build = httpx2.Request if self._bare else self._client.build_request
+            theirs = build(
                 request.method,
                 request.url,
                 headers=request.headers,
                 content=request.body,
-                timeout=timeouts,
-                extensions={REPEATABLE: request.repeatable},
+                extensions={"timeout": timeouts.as_dict(), REPEATABLE: request.repeatable},
             )
             auth: Any = self._client.auth if self._auth is None else self._auth
-            if auth is None:
+            if self._bare:
+                auth = httpx2.Auth()  # adds nothing; None would be what the URL or a netrc file has
+            elif auth is None:
                 auth = httpx2.USE_CLIENT_DEFAULT
             else:
                 watching = None if self._own_pool else scope
@@ -169,16 +179,23 @@ class _AsciiCookies(DefaultCookiePolicy):
 
 
 class ClientAsTransport(httpx2.AsyncBaseTransport):
-    """An `httpx.AsyncClient`, with its own auth, cookies, proxies and hooks, behind httpx2's interface."""
+    """An `httpx.AsyncClient`, with its own auth, cookies, proxies and hooks, behind httpx2's interface.
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    Args:
+        client: it is the caller's to close.
+        bare: whether it adds nothing of its own: no headers, parameters, cookies nor auth.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, *, bare: bool = False) -> None:
         self._client = client
+        self._bare = bare
         self._httpx = sys.modules["httpx"]
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send `request` as the other library's client does."""
         check_open(self._client)
-        theirs = self._client.build_request(
+        build = self._httpx.Request if self._bare else self._client.build_request
+        theirs = build(
             request.method,
             str(request.url),
             headers=[
@@ -188,7 +205,8 @@ class ClientAsTransport(httpx2.AsyncBaseTransport):
             extensions=dict(request.extensions),
         )
         try:
-            response = await self._client.send(theirs, stream=True, follow_redirects=False)
+            auth = self._httpx.Auth() if self._bare else self._httpx.USE_CLIENT_DEFAULT
+            response = await self._client.send(theirs, stream=True, follow_redirects=False, auth=auth)
         except self._httpx.RequestError as exc:
             raise _counterpart(exc, request) from exc
         except self._httpx.HTTPStatusError as exc:  # the user's hooks may raise_for_status()

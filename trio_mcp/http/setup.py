@@ -6,7 +6,7 @@ import os
 import ssl
 import sys
 import urllib.request
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -17,7 +17,7 @@ import trio
 from ..errors import ConfigurationError
 from ..network import Network, TcpNetwork
 from .client_engine import ClientAsTransport, ClientEngine, cookie_jar
-from .engine import MAX_SIZE, Engine
+from .engine import MAX_SIZE, Engine, HttpRequest, Reply
 from .pool import Pool
 from .pool_engine import PoolEngine
 
@@ -57,6 +57,7 @@ async def open_engine(
     proxy: str | None = None,
     max_size: int = MAX_SIZE,
     dial: Callable[[Network], Network] = directly,
+    anywhere: bool = False,
 ) -> AsyncGenerator[Engine]:
     """What sends requests to `url`, open for the block.
 
@@ -69,6 +70,8 @@ async def open_engine(
         proxy: the URL of a proxy; None for what the environment says.
         max_size: bytes that a body may have which is read in an auth flow.
         dial: what to make of the network before it is used, if it is we who dial.
+        anywhere: whether requests go to hosts that servers name. Then a client of the user's adds nothing of
+            its own to them, and those that the environment names no proxy for are dialled by us.
 
     Raises:
         ConfigurationError: the CA file cannot be read, or the proxy is no such thing.
@@ -76,13 +79,14 @@ async def open_engine(
     """
     if http_client is not None and check_http_client(http_client):
         assert isinstance(http_client, httpx2.AsyncClient)
-        yield ClientEngine(http_client, auth, max_size)
+        yield ClientEngine(http_client, auth, max_size, bare=anywhere)
         return
     if http_client is not None:
         assert not isinstance(http_client, httpx2.AsyncClient)
-        async with _closing(httpx2.AsyncClient(transport=ClientAsTransport(http_client))) as client:
-            yield ClientEngine(client, auth, max_size)
-    elif proxy is not None or (network is None and _is_proxied(url, auth)):
+        transport = ClientAsTransport(http_client, bare=anywhere)
+        async with _closing(httpx2.AsyncClient(transport=transport)) as client:
+            yield ClientEngine(client, auth, max_size, bare=anywhere)
+    elif proxy is not None or (network is None and not anywhere and _is_proxied(url, auth)):
         async with _closing(_proxied_client(verify, proxy)) as client:
             yield ClientEngine(client, auth, max_size)
     else:
@@ -90,9 +94,26 @@ async def open_engine(
             verify = ssl_context(verify)  # once; and a file that cannot be read is told now
         pool = Pool(dial(network or TcpNetwork()), partial(ssl_context, verify))
         try:
-            yield PoolEngine(pool, auth, max_size)
+            engine = PoolEngine(pool, auth, max_size)
+            if anywhere and network is None and _has_proxies():
+                async with _closing(_proxied_client(verify, None)) as client:
+                    yield _AsNamed(engine, ClientEngine(client, auth, max_size))
+            else:
+                yield engine
         finally:
             await pool.aclose()  # noqa: ASYNC102 - it never waits
+
+
+class _AsNamed:
+    """Sends each request to a proxy or not, as the environment has it for its URL."""
+
+    def __init__(self, direct: Engine, proxied: Engine) -> None:
+        self._direct = direct
+        self._proxied = proxied
+
+    async def send(self, request: HttpRequest) -> tuple[Reply, Mapping[str, str]]:
+        proxied = _is_proxied(httpx2.URL(request.url), None)
+        return await (self._proxied if proxied else self._direct).send(request)
 
 
 @asynccontextmanager
@@ -129,9 +150,13 @@ def _is_proxied(url: httpx2.URL, auth: httpx2.Auth | None) -> bool:
     proxies = urllib.request.getproxies()
     if auth is not None:
         # Its own requests may go to any host, and an httpx2 client looks at each.
-        return not proxies.keys().isdisjoint({"http", "https", "all"})
+        return _has_proxies()
     named = url.scheme in proxies or "all" in proxies
     return named and not urllib.request.proxy_bypass(url.host)
+
+
+def _has_proxies() -> bool:
+    return not urllib.request.getproxies().keys().isdisjoint({"http", "https", "all"})
 
 
 def ssl_context(verify: Verify) -> ssl.SSLContext:
