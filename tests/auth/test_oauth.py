@@ -1000,6 +1000,47 @@ async def test_a_storage_that_fails_loses_no_token(
     assert "token-1" not in caplog.text
 
 
+@pytest.mark.parametrize("full_from", [0, 1])
+async def test_a_token_that_could_not_be_kept_is_refreshed_and_not_the_one_before_it(
+    world: World, autojump_clock: MockClock, full_from: int
+) -> None:
+    class Full(MemoryStorage):
+        left = full_from
+
+        async def set_token(self, key: TokenKey, token: StoredToken | None) -> None:
+            self.left -= 1
+            if self.left < 0:
+                raise OSError("no space left")
+            await super().set_token(key, token)
+
+    async with world.connect(auth=world.oauth(storage=Full())) as c:
+        for _ in range(2):
+            world.auth.valid.clear()
+            await c.call_tool("x")
+    assert [form.get("refresh_token") for form in world.auth.requests] == [None, "refresh-1", "refresh-2"]
+
+
+async def test_a_token_that_could_not_be_kept_and_is_not_good_any_more_leads_to_a_login(
+    world: World, autojump_clock: MockClock
+) -> None:
+    kept = StoredToken(access_token="of another process", refresh_token="r")
+
+    class Full(MemoryStorage):
+        async def set_token(self, key: TokenKey, token: StoredToken | None) -> None:
+            raise OSError("no space left")
+
+    storage = Full()
+    async with world.connect(auth=world.oauth(storage=storage)) as c:
+        storage._tokens[KEY] = kept
+        for _ in range(2):
+            world.auth.valid.clear()
+            world.auth.refresh.clear()
+            await c.call_tool("x")
+    grants = [form["grant_type"] for form in world.auth.requests]
+    assert grants == ["authorization_code", *["refresh_token", "authorization_code"] * 2]
+    assert await storage.get_token(KEY) is kept
+
+
 async def test_a_stream_in_the_background_refreshes_but_asks_nobody_to_log_in(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

@@ -64,6 +64,8 @@ class OAuthAuthorizer:
         self._redirect: Redirect = make_redirect(config)
         self._token: Token | None = None
         self._found: Discovered | None = None
+        # Tokens that the storage did not take: what it has in their place has been used up.
+        self._unkept: dict[TokenKey, StoredToken] = {}
         self._key: DpopKey | None = None
         self._may_be_unbound = True
 
@@ -160,7 +162,7 @@ class OAuthAuthorizer:
                 partial(self._kept_or_refreshed, found, old, asked | demand.scopes)
             )
         if token is None and may_login:
-            if old is None and (kept := await self._config.storage.get_token(self._token_key(found))):
+            if old is None and (kept := await self._kept(self._token_key(found))):
                 needed |= kept.scopes
             token = await self._login(found, needed or found.scopes or frozenset())
         self._token = token or old
@@ -203,13 +205,16 @@ class OAuthAuthorizer:
         client = self._config.client_id or self._config.client_metadata_url or ""
         return TokenKey(found.server.issuer, found.resource, client)
 
+    async def _kept(self, key: TokenKey) -> StoredToken | None:
+        return self._unkept.get(key) or await self._config.storage.get_token(key)
+
     async def _kept_or_refreshed(
         self, found: Discovered, old: Token | None, needed: frozenset[str]
     ) -> Token | None:
         """A token from the storage, or a refreshed one; None if a person has to be asked."""
         storage, key = self._config.storage, self._token_key(found)
         async with storage.lock(key):
-            kept = await storage.get_token(key)
+            kept = await self._kept(key)
             if kept is None or not needed <= kept.scopes:
                 return None
             if old is None or kept.access_token != old.stored.access_token:
@@ -231,7 +236,8 @@ class OAuthAuthorizer:
             except OAuthError as exc:
                 if exc.error not in _FORGOTTEN:
                     raise
-                await storage.set_token(key, None)
+                if self._unkept.pop(key, None) is None:  # else it is not this one that is kept
+                    await storage.set_token(key, None)
                 await self._forget_client(found, exc)
                 return None
             fresh = as_stored(
@@ -242,9 +248,11 @@ class OAuthAuthorizer:
 
     async def _keep(self, key: TokenKey, token: StoredToken) -> None:
         # Whatever happens to us now, the server has replaced the old one.
+        self._unkept[key] = token
         with trio.move_on_after(_STORE_SECONDS, shield=True) as scope:
             try:
                 await self._config.storage.set_token(key, token)
+                del self._unkept[key]
             except Exception as exc:  # the token is good all the same, and must not be lost with the storage
                 logger.warning("a new token could not be kept: %r", exc)
         if scope.cancelled_caught:
