@@ -263,12 +263,26 @@ async def test_a_refresh_that_fails_for_a_moment_leaves_the_token_in_use_until_i
         assert world.tokens()[-1] == "Bearer token-1"
         assert len(world.auth.requests) == 2  # it is not tried again with each call
         await trio.sleep(10)
+        world.auth.valid.clear()
         with pytest.raises(OAuthError, match="temporarily_unavailable") as caught:
             await c.call_tool("x")
         assert caught.value.step == "token"
         world.auth.refuse = lambda form: None
         await c.call_tool("x")
     assert world.tokens()[-1] == "Bearer token-2"
+
+
+async def test_an_authorization_server_that_has_moved_is_found_at_the_end_of_a_token(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.auth.lifetime = 100
+    async with world.connect() as c:
+        await trio.sleep(200)
+        world.auth.valid.clear()
+        world.auth.metadata["token_endpoint"] = f"{ISSUER}/v2/token"
+        await c.call_tool("x")
+    assert world.auth.paths.count("/v2/token") == 1
+    assert len(world.auth.logins) == 1
 
 
 async def test_a_refresh_token_that_is_refused_at_the_end_of_a_token_leads_to_a_login(

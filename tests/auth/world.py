@@ -111,7 +111,7 @@ class AuthorizationServer:
             self.registrations.append(registration)
             name = f"client-{len(self.registrations)}"
             status, document = 201, {"client_id": name, **registration}
-        elif path == "/token":
+        elif path == urlsplit(self.metadata["token_endpoint"]).path:
             form = dict(parse_qsl(exchange.request.body.decode(), strict_parsing=True))
             self.requests.append(form)
             self.headers.append(exchange.request.headers)

@@ -83,9 +83,9 @@ class OAuthAuthorizer:
             try:
                 await self._attempts.join(partial(self._renew, token))
             except OAuthError as exc:
-                if token.has_ended():
-                    raise
-                logger.warning("the token could not be refreshed, and is used to its end: %s", exc)
+                # Also when it has ended: that is for the server to say, and then all is discovered anew, as
+                # what gives tokens may have moved.
+                logger.warning("the token could not be refreshed, and is sent as it is: %s", exc)
                 token.leeway = 0.0
             token = self._token
         if token is None:

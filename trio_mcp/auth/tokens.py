@@ -48,10 +48,6 @@ class Token:
         """Whether it is time for another one."""
         return self.deadline is not None and trio.current_time() >= self.deadline - self.leeway
 
-    def has_ended(self) -> bool:
-        """Whether it is good no longer."""
-        return self.deadline is not None and trio.current_time() >= self.deadline
-
 
 def as_stored(
     answer: TokenAnswer,
