@@ -649,6 +649,14 @@ async def test_credentials_of_the_programs_stay_with_their_issuer(
     assert world.auth.requests[0]["client_secret"] == "s3cret"
 
 
+async def test_so_does_what_a_workload_shows(world: World, autojump_clock: MockClock) -> None:
+    async with world.connect(auth=OAuth(grant_type=JWT_BEARER, assertion="s3cret")) as c:
+        world.auth.valid.clear()
+        world.auth.resource["authorization_servers"] = ["http://127.0.0.1:9001"]
+        with pytest.raises(OAuthError, match="not given to another"):
+            await c.call_tool("x")
+
+
 async def test_a_client_that_was_forgotten_is_registered_anew_next_time(
     world: World, autojump_clock: MockClock
 ) -> None:

@@ -121,7 +121,7 @@ class OAuth:
         storage: where tokens and registrations are kept; memory unless given. `FileStorage` and
             `KeyringStorage` keep them longer.
         on_redirect: shows the person where to log in; None opens a browser.
-        assertion: a JWT that says who we are: workload identity.
+        assertion: a JWT that says who we are: workload identity. Give the `issuer` that it is for, too.
         identity_provider: for enterprise-managed authorization.
         dpop: whether tokens are bound to a key (RFC 9449); None if the server asks for that.
         login_timeout: seconds that the person may take. No other deadline of the connector counts meanwhile.

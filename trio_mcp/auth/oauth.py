@@ -169,8 +169,10 @@ class OAuthAuthorizer:
 
     def _trusted_issuer(self) -> str | None:
         """The authorization server that credentials of the program's belong to."""
-        if self._config.issuer is not None or self._config.client_id is None or self._found is None:
-            return self._config.issuer
+        config = self._config
+        has_credentials = config.client_id is not None or config.assertion is not None
+        if config.issuer is not None or not has_credentials or self._found is None:
+            return config.issuer
         return self._found.server.issuer  # the first one that was named
 
     def _choose_key(self, found: Discovered, demand: Demand) -> None:
