@@ -364,11 +364,28 @@ async def test_what_a_server_repeats_of_a_secret_is_not_told() -> None:
     assert str(caught.value).count("[secret]") == 3
 
 
+async def test_nor_as_it_was_written_but_what_is_no_secret_is() -> None:
+    client = Registration(client_id="me", client_secret="s3cret", auth_method="client_secret_basic")
+    basic = base64.b64encode(b"me:s3cret").decode()
+    form = {"code": "c0de/+", "scope": "mcp:admin", "redirect_uri": "http://127.0.0.1:1/callback"}
+    said = f"no scope mcp:admin for http://127.0.0.1:1/callback: code=c0de%2F%2B, Basic {basic}"
+    pages = Pages({TOKEN: answer(400, {"error": "invalid_scope", "error_description": said})})
+    with pytest.raises(OAuthError) as caught:
+        await request_token(pages.fetcher(), OAuth(), found(), client, form, None)
+    assert caught.value.error_description == (
+        "no scope mcp:admin for http://127.0.0.1:1/callback: code=[secret], Basic [secret]"
+    )
+
+
 def test_what_a_server_says_is_short_and_on_one_line() -> None:
     assert quoted("a\n\x1b[31mb ") == "a [31mb"
     assert len(quoted("x" * 5000) or "") == 301
     assert quoted(5) is None
     assert quoted("abc", ("abc",)) == "abc"  # too short to be one
+
+
+def test_a_secret_that_is_a_part_of_another_does_not_spare_it() -> None:
+    assert quoted("abcd-more", ("abcd", "abcd-more")) == "[secret]"
 
 
 # Proofs

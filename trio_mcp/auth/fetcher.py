@@ -129,7 +129,7 @@ def quoted(text: object, secrets: tuple[str, ...] = ()) -> str | None:
     """What a server says, fit for an error message: short, on one line, without what we sent it in secret."""
     if not isinstance(text, str):
         return None
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
         if len(secret) > 3:
             text = text.replace(secret, "[secret]")
     text = " ".join("".join(each if each.isprintable() else " " for each in text[:4096]).split())

@@ -9,6 +9,7 @@ import inspect
 import time
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote_plus
 
 from ..errors import OAuthError
 from .client import authenticate
@@ -24,6 +25,20 @@ __all__ = ["machine_grant", "request_token"]
 
 _TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ID_JAG: Final = "urn:ietf:params:oauth:token-type:id-jag"
+# What an error may repeat of a form, and often has to, to be of use.
+_NO_SECRETS: Final = frozenset(
+    {
+        "grant_type",
+        "client_id",
+        "resource",
+        "audience",
+        "scope",
+        "redirect_uri",
+        "requested_token_type",
+        "subject_token_type",
+        "client_assertion_type",
+    }
+)
 
 
 async def machine_grant(
@@ -73,7 +88,7 @@ async def _exchanged(fetcher: Fetcher, config: OAuth, found: Discovered, scope: 
     if provider.client_secret is not None:
         form["client_secret"] = provider.client_secret
     answer = await fetcher.post_form(endpoint, "token", {}, form)
-    token = _token(answer, tuple(form.values()))
+    token = _token(answer, _secrets({}, form))
     if token.issued_token_type not in (None, _ID_JAG):
         raise OAuthError("token", "the identity provider gave another kind of token than an ID-JAG")
     return token.access_token
@@ -110,10 +125,7 @@ async def request_token(
         if answer.status in (400, 401) and _error(answer) == "use_dpop_nonce":
             # It wants a nonce of its own in the proof (RFC 9449, 8): once.
             answer = await _with_proof(fetcher, endpoint, headers, form, dpop)
-    secrets = [value for name, value in form.items() if name not in ("grant_type", "resource", "client_id")]
-    if client.client_secret is not None:
-        secrets.append(client.client_secret)
-    return _token(answer, tuple(secrets))
+    return _token(answer, (*_secrets(headers, form), client.client_secret or ""))
 
 
 async def _with_proof(
@@ -123,6 +135,13 @@ async def _with_proof(
     answer = await fetcher.post_form(endpoint, "token", {**headers, "dpop": proof}, form)
     dpop.learn(endpoint, answer.headers)
     return answer
+
+
+def _secrets(headers: Mapping[str, str], form: Mapping[str, str]) -> tuple[str, ...]:
+    """What a server was sent that is secret, as it was meant and as it was written."""
+    values = [value for name, value in form.items() if name not in _NO_SECRETS]
+    credentials = [value.rpartition(" ")[2] for value in headers.values()]
+    return (*values, *map(quote_plus, values), *credentials)
 
 
 def _error(answer: Answer) -> str | None:
