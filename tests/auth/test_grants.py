@@ -17,7 +17,7 @@ from trio_mcp import IdentityProvider, OAuth, OAuthError
 from trio_mcp.auth.client import authenticate, given_client, register, stored_client
 from trio_mcp.auth.config import CLIENT_CREDENTIALS, JWT_BEARER
 from trio_mcp.auth.discovery import Discovered
-from trio_mcp.auth.documents import ServerMetadata
+from trio_mcp.auth.documents import ClientInformation, ServerMetadata, TokenAnswer
 from trio_mcp.auth.dpop import DpopKey
 from trio_mcp.auth.fetcher import Answer, quoted
 from trio_mcp.auth.grants import machine_grant, request_token
@@ -375,6 +375,17 @@ async def test_nor_as_it_was_written_but_what_is_no_secret_is() -> None:
     assert caught.value.error_description == (
         "no scope mcp:admin for http://127.0.0.1:1/callback: code=[secret], Basic [secret]"
     )
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        TokenAnswer(access_token="s3cret", refresh_token="s3cret"),
+        ClientInformation(client_id="me", client_secret="s3cret"),
+    ],
+)
+def test_no_secret_is_in_the_repr_of_an_answer(document: object) -> None:
+    assert "s3cret" not in f"{document!r} {document}"
 
 
 def test_what_a_server_says_is_short_and_on_one_line() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..protocol.validation import first_error
 
@@ -58,7 +58,7 @@ class ClientInformation(BaseModel):
     model_config = _CONFIG
 
     client_id: str
-    client_secret: str | None = None
+    client_secret: str | None = Field(default=None, repr=False)
     client_secret_expires_at: float | None = None
     token_endpoint_auth_method: str | None = None
     redirect_uris: list[str] | None = None
@@ -69,10 +69,10 @@ class TokenAnswer(BaseModel):
 
     model_config = _CONFIG
 
-    access_token: str
+    access_token: str = Field(repr=False)
     token_type: str = "Bearer"
     expires_in: float | None = None
-    refresh_token: str | None = None
+    refresh_token: str | None = Field(default=None, repr=False)
     scope: str | None = None
     issued_token_type: str | None = None
 
