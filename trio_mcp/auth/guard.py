@@ -142,6 +142,8 @@ def is_public_address(address: _Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public_address(inner)
+        if address.is_site_local or address.is_reserved:  # there `is_global` goes by what is assigned now
+            return False
     return address.is_global and not address.is_multicast
 
 
