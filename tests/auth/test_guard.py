@@ -72,6 +72,8 @@ def test_a_public_server_may_name_what_is_public(url: str) -> None:
         "https://user:pass@auth.example.com/",
         "https:///x",
         "https://a:x",
+        "https://auth.example.com:0/",
+        "https://auth.example.com:65959/",
         "",
     ],
 )

@@ -17,6 +17,7 @@ import trio
 
 from ..errors import OAuthError, OAuthStep
 from ..network import Network, TcpNetwork, close_at_once
+from ..origin import has_lawful_port
 from .config import is_loopback
 
 __all__ = ["Guard", "is_public_address"]
@@ -59,6 +60,8 @@ class Guard:
             raise OAuthError(
                 step, f"{_shown(target)} is not a URL to go to: it must be http(s), without a user"
             )
+        if not has_lawful_port(target):
+            raise OAuthError(step, f"{_shown(target)} has a port that does not exist")
         if target.scheme != "https" and not is_loopback(host):
             raise OAuthError(step, f"{_shown(target)} must be https: only this machine may do without")
         if self._public and _plain(host) not in self._trusted:

@@ -16,10 +16,9 @@ import httpx2
 
 from ..auth.authorizer import MAX_TRIES, Authorizer
 from ..errors import HTTPStatusError
-from ..origin import same_origin
+from ..origin import has_lawful_port, same_origin
 from .engine import Engine, HttpRequest
 from .response import HttpResponse
-from .setup import has_lawful_port
 from .urls import public_url
 
 __all__ = ["HttpClient"]

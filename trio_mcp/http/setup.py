@@ -30,7 +30,6 @@ __all__ = [
     "check_http_client",
     "check_verify",
     "directly",
-    "has_lawful_port",
     "open_engine",
     "ssl_context",
 ]
@@ -188,11 +187,6 @@ def _default_context(verify: bool, *where: str | None) -> ssl.SSLContext:
         return httpx2.create_ssl_context(verify=verify)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigurationError(f"the system's certificates cannot be read (SSL_CERT_FILE): {exc}") from exc
-
-
-def has_lawful_port(url: httpx2.URL) -> bool:
-    """Whether the port exists: the operating system would take another one, modulo 65536."""
-    return url.port is None or 0 < url.port < 1 << 16
 
 
 def check_verify(verify: Verify | None) -> Verify:

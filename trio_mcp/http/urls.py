@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import httpx2
 
 from ..errors import ConfigurationError
-from .setup import has_lawful_port
+from ..origin import has_lawful_port
 
 __all__ = ["check_url", "public_url"]
 

@@ -22,8 +22,7 @@ from ..callbacks import in_callback
 from ..deadlines import ConnectTimeout, deadline
 from ..errors import ConnectionLost, ProtocolError
 from ..http import HttpClient, HttpResponse
-from ..http.setup import has_lawful_port
-from ..origin import same_origin
+from ..origin import has_lawful_port, same_origin
 from ..protocol import headers as h
 from ..protocol.sse import ServerSentEvent, SSEDecoder
 from ..protocol.versions import has_batches, is_repeatable, sends_version_header
