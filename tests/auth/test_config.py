@@ -147,7 +147,13 @@ def test_a_key_says_what_it_signs_with(key: Any, algorithm: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [ec.generate_private_key(ec.SECP224R1()), dsa.generate_private_key(2048)], ids=["P-224", "DSA"]
+    "key",
+    [
+        ec.generate_private_key(ec.SECP224R1()),
+        ec.generate_private_key(ec.SECP256K1()),
+        dsa.generate_private_key(2048),
+    ],
+    ids=["P-224", "secp256k1", "DSA"],
 )
 def test_a_key_that_signs_no_jwt_is_refused(key: Any) -> None:
     with pytest.raises(ConfigurationError, match="no algorithm"):

@@ -37,7 +37,8 @@ def signing_key(pem: str, algorithm: str | None) -> tuple[PrivateKeyTypes, str]:
         ) from None
     match key:
         case ec.EllipticCurvePrivateKey():
-            fitting = {256: ["ES256"], 384: ["ES384"], 521: ["ES512"]}.get(key.curve.key_size, [])
+            curves = {"secp256r1": ["ES256"], "secp384r1": ["ES384"], "secp521r1": ["ES512"]}
+            fitting = curves.get(key.curve.name, [])
         case rsa.RSAPrivateKey():
             fitting = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
         case ed25519.Ed25519PrivateKey():
