@@ -415,6 +415,21 @@ async def test_scopes_that_are_not_granted_are_not_asked_for_again(
     assert len(world.auth.logins) == len(world.auth.requests) == 2
 
 
+async def test_a_server_that_never_has_enough_leads_to_three_more_logins_for_a_call(
+    world: World, autojump_clock: MockClock
+) -> None:
+    def more(call: Call) -> Any:
+        wanted = f'scope="s{len(world.mcp.seen)}", resource_metadata="{PRM}"'
+        return challenge(call, 403, f'Bearer error="insufficient_scope", {wanted}')
+
+    world.mcp.on["tools/call"] = more
+    async with world.connect() as c:
+        with pytest.raises(trio_mcp.AccessDenied):
+            await c.call_tool("x")
+    assert world.mcp.methods().count("tools/call") == 4
+    assert [login.get("scope") for login in world.auth.logins] == [None, "s3", "s3 s4", "s3 s4 s5"]
+
+
 async def test_another_403_is_no_question_of_scopes(world: World, autojump_clock: MockClock) -> None:
     world.mcp.on["tools/call"] = lambda call: challenge(call, 403, "Bearer")
     async with world.connect() as c:

@@ -94,8 +94,11 @@ class HttpClient:
             tries += 1
             request.url = url
             response = await self._follow(request, self._authorizer)
-            if response.status not in (401, 403) and "dpop-nonce" not in response.headers:
+            refused = response.status in (401, 403)
+            if not refused and "dpop-nonce" not in response.headers:
                 return response
+            if refused and tries == MAX_TRIES:
+                return response  # no person is to log in for a request that is not sent again
             if not await self._is_worth_another(method, response, tries) or tries == MAX_TRIES:
                 return response
             # The body goes out again: it was refused unread.
