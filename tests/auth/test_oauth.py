@@ -272,6 +272,32 @@ async def test_a_refresh_that_fails_for_a_moment_leaves_the_token_in_use_until_i
     assert world.tokens()[-1] == "Bearer token-2"
 
 
+@pytest.mark.parametrize("lifetime", [0, -5, "0", float("nan"), float("inf")])
+async def test_a_lifetime_that_makes_no_sense_is_none(
+    world: World, autojump_clock: MockClock, lifetime: Any
+) -> None:
+    world.auth.lifetime = lifetime
+    async with world.connect() as c:
+        await c.call_tool("x")
+        assert len(world.auth.requests) == 1
+        world.auth.valid.clear()
+        await c.call_tool("x")
+    assert [form["grant_type"] for form in world.auth.requests] == ["authorization_code", "refresh_token"]
+
+
+@pytest.mark.parametrize("lifetime", [1e300, "3600", 60.5])
+async def test_a_lifetime_may_be_written_in_many_ways(
+    world: World, autojump_clock: MockClock, lifetime: Any
+) -> None:
+    world.auth.lifetime = lifetime
+    oauth = world.oauth()
+    async with world.connect(auth=oauth) as c:
+        await c.call_tool("x")
+    kept = await oauth.storage.get_token(KEY)
+    assert kept is not None
+    assert kept.expires_at == pytest.approx(time.time() + float(lifetime), abs=5)
+
+
 async def test_an_authorization_server_that_has_moved_is_found_at_the_end_of_a_token(
     world: World, autojump_clock: MockClock
 ) -> None:

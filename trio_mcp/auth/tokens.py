@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, Literal, TypeAlias
 
 import trio
@@ -78,6 +79,9 @@ def as_stored(
     # remembered as asked for: asking again would be a loop.
     granted = frozenset((answer.scope or "").split())
     lifetime = answer.expires_in
+    if lifetime is not None and not 0 < lifetime < inf:
+        # It would be replaced before each request. Like that it is used until the server refuses it.
+        lifetime = None
     return StoredToken(
         access_token=answer.access_token,
         token_type="DPoP" if bound else "Bearer",
