@@ -25,7 +25,8 @@ from trio_mcp.auth.tokens import in_use
 from trio_mcp.http.pool import Pool
 from trio_mcp.http.setup import ssl_context
 from trio_mcp.http.transport import TrioTransport
-from trio_mcp.testing import Call
+from trio_mcp.testing import CUT, Call
+from trio_mcp.testing.messages import event, response
 
 KEY = TokenKey(ISSUER, MCP, "")
 
@@ -1123,6 +1124,30 @@ async def test_a_stream_in_the_background_refreshes_but_asks_nobody_to_log_in(
         assert len(world.auth.logins) == 1
         await c.call_tool("x")
         assert len(world.auth.logins) == 2
+
+
+async def test_an_answer_that_is_resumed_is_worth_a_login(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world = World(nursery, "2025-11-25")
+
+    def cut_off(call: Call) -> Any:
+        asked.append(call.message["id"])
+        world.auth.valid.clear()
+        world.auth.refresh.clear()
+        return call.sse(event("", id="a"), CUT)
+
+    def resume(call: Call) -> Any:
+        if "last-event-id" not in call.headers:
+            return call.reply(405)
+        return call.sse(event(response(asked[0], {"content": []})))
+
+    asked: list[Any] = []
+    world.mcp.on |= {"tools/call": cut_off, "GET": resume}
+    world.auth.protect(world.mcp)
+    async with world.connect() as c:
+        await c.call_tool("x")
+    assert len(world.auth.logins) == 2
 
 
 async def test_a_call_that_needs_a_login_does_not_make_do_with_less(

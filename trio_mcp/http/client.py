@@ -67,6 +67,7 @@ class HttpClient:
         *,
         silence: float,
         repeatable: bool = True,
+        may_login: bool = True,
     ) -> HttpResponse:
         """Send a request; its response, to be entered as a block.
 
@@ -78,6 +79,7 @@ class HttpClient:
             silence: the longest time in seconds in which nothing comes.
             repeatable: whether the request does the same twice as it does once: then it is sent again if the
                 connection, which was idle before, ended without an answer.
+            may_login: whether it is worth asking a person to log in; not if nobody waits for it.
 
         Raises:
             ConnectError: no connection.
@@ -99,13 +101,15 @@ class HttpClient:
                 return response
             if refused and tries == MAX_TRIES:
                 return response  # no person is to log in for a request that is not sent again
-            if not await self._is_worth_another(method, response, tries) or tries == MAX_TRIES:
+            if not await self._is_worth_another(method, response, tries, may_login) or tries == MAX_TRIES:
                 return response
             # The body goes out again: it was refused unread.
             async with response:
                 pass
 
-    async def _is_worth_another(self, method: str, response: HttpResponse, tries: int) -> bool:
+    async def _is_worth_another(
+        self, method: str, response: HttpResponse, tries: int, may_login: bool
+    ) -> bool:
         assert self._authorizer is not None
         try:
             return await self._authorizer.challenged(
@@ -114,7 +118,7 @@ class HttpClient:
                 response.headers,
                 response.request_headers,
                 tries,
-                may_login=method != "GET",  # a stream in the background asks no person
+                may_login=may_login,
             )
         except BaseException:
             await response.abandon()  # noqa: ASYNC102 - it never waits

@@ -290,7 +290,7 @@ class StreamableHttp(Transport):
         """Follow the stream until it ends; True if it may be opened again."""
         try:
             async with await self._http.send(
-                "GET", self._url, self._stream_headers(cursor), silence=self._silence
+                "GET", self._url, self._stream_headers(cursor), silence=self._silence, may_login=False
             ) as response:
                 settled.set()
                 if response.status != 200 or response.content_type != _SSE:
