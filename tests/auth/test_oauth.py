@@ -1150,6 +1150,23 @@ async def test_an_answer_that_is_resumed_is_worth_a_login(
     assert len(world.auth.logins) == 2
 
 
+async def test_a_stream_that_was_refused_comes_back_after_a_login(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world = World(nursery, "2025-11-25")
+    world.mcp.listen()
+    world.auth.protect(world.mcp)
+    async with world.connect() as c:
+        world.auth.valid.clear()
+        world.auth.refresh.clear()
+        world.mcp.link.reset()
+        await trio.sleep(10)
+        await c.call_tool("x")
+        await trio.sleep(100)
+        await world.mcp.notify("notifications/tools/list_changed")
+    assert len(world.auth.logins) == 2
+
+
 async def test_a_call_that_needs_a_login_does_not_make_do_with_less(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

@@ -92,6 +92,7 @@ class StreamableHttp(Transport):
         self._session_id: str | None = None
         self._listening = trio.CancelScope()
         self._heard = False  # whether its GET stream has been open in this session
+        self._served = trio.Event()  # whether a request has been answered since the stream was refused
 
     # What the session calls
 
@@ -215,6 +216,7 @@ class StreamableHttp(Transport):
         """The answer that `response` holds; None if it is a stream that ended before the answer."""
         if not 200 <= response.status < 300:
             raise await self._refusal(response, message)
+        self._served.set()
         if message.method == "initialize":
             session_id = response.headers.get(h.SESSION_ID)
             self._session_id = session_id if h.is_session_id(session_id) else None
@@ -295,6 +297,12 @@ class StreamableHttp(Transport):
                 settled.set()
                 if response.status != 200 or response.content_type != _SSE:
                     self._heard_no_more(f"HTTP {response.status}")
+                    if response.status == 401 and self._heard:
+                        # Nobody is asked to log in for a stream. The token of a call will do for it, too.
+                        await response.abandon()
+                        self._served = trio.Event()
+                        await self._served.wait()
+                        return True
                     return _is_outage(response.status)
                 self._heard = True
                 self._inbox.connection_changed(True, "the server's GET stream is open again")
