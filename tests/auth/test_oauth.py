@@ -319,9 +319,10 @@ async def test_a_refresh_token_that_is_refused_at_the_end_of_a_token_leads_to_a_
     async with world.connect() as c:
         world.auth.refresh.clear()
         await trio.sleep(100)
+        world.auth.valid.clear()
         await c.call_tool("x")
     assert len(world.auth.logins) == 2
-    assert world.tokens()[-2:] == [None, "Bearer token-2"]
+    assert world.tokens()[-2:] == ["Bearer token-1", "Bearer token-2"]
 
 
 async def test_a_token_without_an_end_and_without_a_refresh_token_is_used_until_it_is_refused(
@@ -424,6 +425,25 @@ async def test_more_scopes_are_asked_for_beside_those_that_there_are(
         await c.call_tool("x")
         await c.call_tool("x")
     assert [login["scope"] for login in world.auth.logins] == ["read", "read write"]
+
+
+async def test_what_a_token_was_good_for_is_asked_for_again_when_it_has_ended(
+    world: World, autojump_clock: MockClock
+) -> None:
+    handler = world.mcp.on["tools/call"]
+
+    def by_name(call: Call) -> Any:
+        return _needing(world, call.params["name"], handler)(call)
+
+    world.mcp.on["tools/call"] = by_name
+    world.auth.lifetime = 100
+    async with world.connect() as c:
+        await c.call_tool("a")
+        world.auth.valid.clear()
+        world.auth.refresh.clear()
+        await trio.sleep(100)
+        await c.call_tool("b")
+    assert world.auth.logins[-1]["scope"] == "a b"
 
 
 async def test_scopes_that_are_not_granted_are_not_asked_for_again(

@@ -138,8 +138,10 @@ class OAuthAuthorizer:
         assert self._found is not None
         found, scopes = self._found, old.stored.scopes
         if self._config.grant_type == AUTHORIZATION_CODE:
-            # None: the server will say what it wants.
-            self._token = await self._attempts.finish(partial(self._kept_or_refreshed, found, old, scopes))
+            token = await self._attempts.finish(partial(self._kept_or_refreshed, found, old, scopes))
+            # Where there is none, the server refuses the old one, and says what it wants. What that was good
+            # for is to be asked for again.
+            self._token = token or old
         else:
             self._token = await self._machine_token(found, scopes)
 
