@@ -917,6 +917,19 @@ async def test_a_token_that_is_not_bound_where_it_must_be_is_refused(
     assert "not bound to our key" in str(await fails(world))
 
 
+async def test_a_kept_token_that_is_not_bound_is_replaced_where_it_must_be(
+    world: World, autojump_clock: MockClock
+) -> None:
+    storage = MemoryStorage()
+    async with world.connect(auth=world.oauth(storage=storage)):
+        pass
+    world.auth.extra = {"token_type": "DPoP"}
+    async with world.connect(auth=world.oauth(storage=storage, dpop=True)):
+        pass
+    assert world.tokens() == [None, "Bearer token-1", None, "DPoP token-2"]
+    assert [form["grant_type"] for form in world.auth.requests] == ["authorization_code", "refresh_token"]
+
+
 async def test_a_token_that_is_not_bound_will_do_where_both_are_taken(
     world: World, autojump_clock: MockClock
 ) -> None:

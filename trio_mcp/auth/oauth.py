@@ -224,7 +224,7 @@ class OAuthAuthorizer:
             if old is None or kept.access_token != old.stored.access_token:
                 # Somebody else has refreshed it, or we were here before.
                 token = in_use(kept, "stored", self._key)
-                if not token.is_stale():
+                if not token.is_stale() and (token.dpop is not None or self._may_be_unbound):
                     return token
             if kept.refresh_token is None:
                 return None
