@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import trio_websocket
 
-_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_NAMES: Final = ("chromium", "chromium-browser", "google-chrome")  # as in .ci/run
 _START_SECONDS: Final = 60.0
 _FLAGS: Final = (
     "--headless=new",
