@@ -14,7 +14,8 @@ import trio.testing
 from trio.testing import MockClock
 
 from trio_mcp import OAuth, OAuthError
-from trio_mcp.auth.callback_server import open_browser, open_callback_server
+from trio_mcp.auth.callback_page import LOGGED_IN
+from trio_mcp.auth.callback_server import CallbackServer, open_browser, open_callback_server
 from trio_mcp.auth.redirect import make_redirect, read_callback
 
 URL = "https://auth.example.com/authorize?state=s"
@@ -31,7 +32,7 @@ async def visit(uri: str, query: str = "", *, method: str = "GET", path: str | N
         return b"".join([piece async for piece in stream]).decode()
 
 
-async def test_the_browser_comes_back_to_this_machine(nursery: trio.Nursery) -> None:
+async def test_the_browser_comes_back_to_this_machine() -> None:
     pages: list[str] = []
 
     async def browse(url: str) -> None:
@@ -41,16 +42,17 @@ async def test_the_browser_comes_back_to_this_machine(nursery: trio.Nursery) -> 
     async def wander() -> None:
         uri = callback.redirect_uri
         pages.append(await visit(uri, path="/favicon.ico"))
-        pages.append(await visit(uri, "?code=c&state=s", method="POST"))
+        pages.append(await visit(uri, "?code=evil&state=s", method="POST"))
         pages.append(await visit(uri, "?code=evil&state=other"))
         pages.append(await visit(uri, "?code=evil"))
         pages.append(await visit(uri, "?code=evil&state=s&state=s"))
         pages.append(await visit(uri, "?code=c&state=s&iss=https%3A%2F%2Fa"))
 
     with trio.fail_after(10):
-        async with make_redirect(OAuth(on_redirect=browse)).open(()) as callback:
-            assert callback.redirect_uri.startswith("http://127.0.0.1:")
-            answer = await callback.ask(URL, "s")
+        async with trio.open_nursery() as nursery:
+            async with make_redirect(OAuth(on_redirect=browse)).open(()) as callback:
+                assert callback.redirect_uri.startswith("http://127.0.0.1:")
+                answer = await callback.ask(URL, "s")
     assert answer == {"code": "c", "state": "s", "iss": "https://a"}
     assert [page.split()[1] for page in pages] == ["404", "404", "400", "400", "400", "200"]
     assert "evil" not in "".join(pages)
@@ -59,14 +61,127 @@ async def test_the_browser_comes_back_to_this_machine(nursery: trio.Nursery) -> 
         await visit(callback.redirect_uri)
 
 
-async def test_it_is_one_shot_and_listens_to_nobody_before_it_is_asked() -> None:
+async def test_it_listens_to_nobody_before_it_is_asked() -> None:
     with trio.fail_after(10):
-        async with open_callback_server((), must=False) as server, trio.open_nursery() as nursery:
+        async with open_callback_server((), must=False) as server:
             assert "400" in await visit(server.redirect_uri, "?code=c&state=s")
-            server.expect("s")
-            nursery.start_soon(server.wait)
-            assert "200" in await visit(server.redirect_uri, "?code=c&state=s")
-            assert "400" in await visit(server.redirect_uri, "?code=c&state=s")
+
+
+# What the browser shows
+
+
+class Visits:
+    """Visits to a `CallbackServer` over streams in memory, and what each was shown."""
+
+    def __init__(self, server: CallbackServer, nursery: trio.Nursery) -> None:
+        self.server = server
+        self.shown: list[str] = []
+        self.times: list[float] = []
+        self._nursery = nursery
+
+    async def begin(self, query: str) -> None:
+        """Return when the server has the request, and nothing else happens."""
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._nursery.start_soon(self.server.serve, theirs)
+        await ours.send_all(f"GET /callback?{query} HTTP/1.1\r\n\r\n".encode())
+        self._nursery.start_soon(self._read, ours)
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def _read(self, stream: trio.abc.ReceiveStream) -> None:
+        page = b"".join([piece async for piece in stream]).decode()
+        self.shown.append(page[page.index("<h1>") :])
+        self.times.append(trio.current_time())
+
+
+@pytest.fixture
+def visits(nursery: trio.Nursery) -> Visits:
+    server = CallbackServer("http://127.0.0.1:1/callback")
+    server.expect("s")
+    return Visits(server, nursery)
+
+
+async def test_the_page_waits_for_the_end_of_the_login_and_the_first_answer_counts(visits: Visits) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(visits.server.wait)
+        await visits.begin("code=c&state=s")
+    await visits.begin("code=other&state=s")  # a reload
+    assert await visits.server.wait() == "http://127.0.0.1:1/callback?code=c&state=s"
+    assert visits.shown == []
+    visits.server.end(LOGGED_IN)
+    await trio.testing.wait_all_tasks_blocked()
+    assert ["You are logged in" in page for page in visits.shown] == [True, True]
+
+
+async def test_a_login_that_takes_long_is_not_waited_for(visits: Visits, autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(visits.server.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        await visits.begin("code=c&state=s")
+    await trio.sleep(60)
+    assert "The program has the answer" in visits.shown[0]
+    assert visits.times == [5]
+
+
+async def test_an_on_redirect_that_goes_through_the_whole_login_is_not_kept_waiting(
+    visits: Visits, autojump_clock: MockClock
+) -> None:
+    await visits.begin("code=c&state=s")
+    assert "The program has the answer" in visits.shown[0]
+    assert visits.times == [0]
+
+
+@pytest.mark.parametrize(
+    ("exc", "said"),
+    [
+        (
+            OAuthError("authorization", "", "access_denied", "Evil"),
+            "refused: access was denied (access_denied)",
+        ),
+        (OAuthError("token", "", "invalid_grant"), "refused: this login is too old"),
+        (OAuthError("authorization", "", "<b>evil", "Evil"), "could not be finished"),
+        (OAuthError("authorization", "the answer is from another authorization server"), "could not be"),
+        (ValueError("evil"), "could not be finished"),
+    ],
+)
+async def test_a_login_that_fails_is_shown_as_such(exc: Exception, said: str) -> None:
+    pages: list[str] = []
+
+    async def browse() -> None:
+        pages.append(await visit(server.redirect_uri, "?error=evil&state=s"))
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(type(exc)) as caught:
+                async with open_callback_server((), must=False) as server:
+                    server.expect("s")
+                    nursery.start_soon(browse)
+                    await server.wait()
+                    raise exc
+    assert caught.value is exc
+    assert "You are not logged in" in pages[0]
+    assert said in pages[0]
+    assert "evil" not in pages[0].lower()
+
+
+async def test_a_login_that_is_cancelled_is_shown_as_such() -> None:
+    pages: list[str] = []
+
+    async def browse() -> None:
+        pages.append(await visit(server.redirect_uri, "?code=c&state=s"))
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                async with open_callback_server((), must=False) as server:
+                    server.expect("s")
+                    nursery.start_soon(browse)
+                    await server.wait()
+                    scope.cancel(reason="the connection is closing")
+                    await trio.sleep_forever()
+    assert "You are not logged in" in pages[0]
+
+
+# Visitors
 
 
 async def test_visitors_who_say_nothing_or_too_much_or_leave_are_no_trouble() -> None:

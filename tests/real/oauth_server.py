@@ -1,6 +1,7 @@
 """A server of the official SDK behind its own OAuth provider, as a child process: it prints its port.
 
 Its access tokens are good for as many seconds as `--lifetime` says, and its refresh tokens for one use.
+`--answer NAME=VALUE`, which may come several times, is what a browser is sent back with instead of the code.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ warnings.simplefilter("ignore", MCPDeprecationWarning)
 
 
 class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, AccessToken]):
-    """Says yes to everybody."""
+    """Says yes to everybody, unless it has another answer."""
 
-    def __init__(self, lifetime: int) -> None:
+    def __init__(self, lifetime: int, answer: dict[str, str]) -> None:
         self.lifetime = lifetime
+        self.answer = answer
         self.clients: dict[str, OAuthClientInformationFull] = {}
         self.codes: dict[str, AuthorizationCode] = {}
         self.access: dict[str, AccessToken] = {}
@@ -60,7 +62,8 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
             resource=params.resource,
         )
         self.codes[code.code] = code
-        return construct_redirect_uri(str(params.redirect_uri), code=code.code, state=params.state)
+        answer = self.answer or {"code": code.code}
+        return construct_redirect_uri(str(params.redirect_uri), **answer, state=params.state)
 
     async def load_authorization_code(
         self, client: OAuthClientInformationFull, authorization_code: str
@@ -117,13 +120,14 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--lifetime", type=int, default=3600)
+    parser.add_argument("--answer", action="append", default=[])
     options = parser.parse_args()
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
     sock.listen()
     port = sock.getsockname()[1]
     origin = f"http://127.0.0.1:{port}"
-    provider = Provider(options.lifetime)
+    provider = Provider(options.lifetime, dict(each.split("=", 1) for each in options.answer))
     server = MCPServer(
         "behind oauth",
         log_level="CRITICAL",

@@ -67,7 +67,7 @@ async def test_a_person_logs_in_once_and_tokens_are_refreshed(
         assert await counts(c) == {"logins": 1, "refreshes": 1}
     async with connected(server.url, auth=oauth, protocol_version=version) as c:
         assert await counts(c) == {"logins": 1, "refreshes": 1}
-    assert "close this window" in browser.pages[0]
+    assert "You are logged in" in browser.pages[0]
 
 
 async def test_options_may_be_a_dict(server: Child, nursery: trio.Nursery) -> None:

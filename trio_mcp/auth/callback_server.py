@@ -13,6 +13,7 @@ import trio
 
 from ..errors import OAuthError
 from ..supervision import open_flat_nursery
+from .callback_page import ARRIVED, LOGGED_IN, NOTHING, STRAY, Page, failure
 
 __all__ = ["CallbackServer", "open_browser", "open_callback_server"]
 
@@ -20,13 +21,14 @@ _PATH: Final = "/callback"
 _MAX_HEAD: Final = 1 << 14
 _HEAD_SECONDS: Final = 10
 _MAX_VISITORS: Final = 16
-_PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>trio_mcp</title>
-<body style="font-family: sans-serif; margin: 4em auto; max-width: 36em"><p>{}</p></body></html>
-"""
+_HOLD_SECONDS: Final = 5
+_SEND_SECONDS: Final = 1
 
 
 class CallbackServer:
     """Waits for one redirect. Made by `open_callback_server` only.
+
+    Who brings it is answered when it is known how the login ended, which may take a few seconds.
 
     Attributes:
         redirect_uri: where it listens.
@@ -38,6 +40,9 @@ class CallbackServer:
         self._state: str | None = None
         self._came_to: str | None = None
         self._arrived = trio.Event()
+        self._is_awaited = False
+        self._ended = trio.Event()
+        self._end = ARRIVED
         self._visitors = 0
 
     def expect(self, state: str) -> None:
@@ -49,61 +54,67 @@ class CallbackServer:
 
     async def wait(self) -> str:
         """The URL that the browser came to."""
+        self._is_awaited = True
         await self._arrived.wait()
         assert self._came_to is not None
         return self._came_to
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    def end(self, page: Page) -> None:
+        """Tell those who brought the answer how the login ended."""
+        self._end = page
+        self._ended.set()
+
+    async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Answer one visitor."""
         self._visitors += 1
         try:
             if self._visitors <= _MAX_VISITORS:
-                with trio.move_on_after(_HEAD_SECONDS):
-                    await self._answer(stream)
+                await self._answer(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the browser has left
         finally:
             self._visitors -= 1
             await trio.aclose_forcefully(stream)  # noqa: ASYNC102 - it never waits
 
-    async def _answer(self, stream: trio.SocketStream) -> None:
+    async def _answer(self, stream: trio.abc.HalfCloseableStream) -> None:
         head = b""
-        while b"\r\n\r\n" not in head:
-            piece = await stream.receive_some()
-            if not piece or len(head) > _MAX_HEAD:
-                return
-            head += piece
-        status, text = self._judge(head.split(b"\r\n", 1)[0].decode("latin-1"))
-        page = _PAGE.format(text).encode()
-        await stream.send_all(
-            f"HTTP/1.1 {status}\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {len(page)}\r\n"
-            "cache-control: no-store\r\nreferrer-policy: no-referrer\r\n"
-            "content-security-policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
-            "connection: close\r\n\r\n".encode()
-            + page
-        )
-        await stream.send_eof()
-        if status.startswith("200"):
-            self._arrived.set()
+        with trio.move_on_after(_HEAD_SECONDS):
+            while b"\r\n\r\n" not in head:
+                piece = await stream.receive_some()
+                if not piece or len(head) > _MAX_HEAD:
+                    return
+                head += piece
+        if b"\r\n\r\n" not in head:
+            return
+        page = self._judge(head.split(b"\r\n", 1)[0].decode("latin-1"))
+        # Shielded, because the end of the login ends the server, and is what there is to tell.
+        if page is None and self._is_awaited:
+            with trio.move_on_after(_HOLD_SECONDS, shield=True):
+                await self._ended.wait()
+        with trio.move_on_after(_SEND_SECONDS, shield=True):
+            await stream.send_all((page or self._end).response())
+            await stream.send_eof()
 
-    def _judge(self, line: str) -> tuple[str, str]:
+    def _judge(self, line: str) -> Page | None:
+        """What a visitor is told who does not bring the answer; None for one who does."""
         method, _, rest = line.partition(" ")
         target = urlsplit(rest.rpartition(" ")[0])
         if method != "GET" or target.path != self._path:
-            return "404 Not Found", "There is nothing here."
+            return NOTHING
         states = parse_qs(target.query).get("state", [])
-        if self._came_to is not None or self._state is None or len(states) != 1:
-            return "400 Bad Request", "This is not the answer that is waited for."
+        if self._state is None or len(states) != 1:
+            return STRAY
         if not secrets.compare_digest(states[0].encode(), self._state.encode()):
-            return "400 Bad Request", "This is not the answer that is waited for."
-        self._came_to = f"{self.redirect_uri}?{target.query}"
-        # Whether it is a success is not known yet; and nothing of what came is shown (RFC 9207, 2.4).
-        return "200 OK", "The answer has arrived. You can close this window, and go back to the program."
+            return STRAY
+        if self._came_to is None:  # the first answer counts, and a page that is loaded again is told the same
+            self._came_to = f"{self.redirect_uri}?{target.query}"
+            self._arrived.set()
+        return None
 
 
 @asynccontextmanager
 async def open_callback_server(uris: Sequence[str], *, must: bool) -> AsyncGenerator[CallbackServer]:
-    """Listen on 127.0.0.1 for the block.
+    """Listen on 127.0.0.1 for the block, which makes the login: how it ends is what the browser shows.
 
     Args:
         uris: the redirect URI to listen at, the first that is free.
@@ -130,7 +141,12 @@ async def open_callback_server(uris: Sequence[str], *, must: bool) -> AsyncGener
     async with open_flat_nursery() as nursery:
         # The sockets listen already, and what comes meanwhile waits in them.
         nursery.start_soon(trio.serve_listeners, server.serve, listeners)  # noqa: ASYNC113
-        yield server
+        try:
+            yield server
+        except BaseException as exc:
+            server.end(failure(exc))
+            raise
+        server.end(LOGGED_IN)
         nursery.cancel_scope.cancel(reason="the browser has come back")
 
 

@@ -82,7 +82,7 @@ class Registration:
 class TokenStorage(Protocol):
     """Keeps tokens and registrations.
 
-    What a method raises comes out of the request that needed it, but a token that cannot be kept is used all
+    Its methods are to come to an end: no deadline of the connector's ends them. What a method raises comes out of the request that needed it, but a token that cannot be kept is used all
     the same: that is logged.
     """
 
