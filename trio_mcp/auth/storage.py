@@ -82,8 +82,8 @@ class Registration:
 class TokenStorage(Protocol):
     """Keeps tokens and registrations.
 
-    Its methods are to come to an end: no deadline of the connector's ends them. What a method raises comes out of the request that needed it, but a token that cannot be kept is used all
-    the same: that is logged.
+    Its methods are to come to an end: no deadline of the connector's ends them. What one raises comes out of
+    the request that needed it, but a token that cannot be kept is used all the same: that is logged.
     """
 
     async def get_token(self, key: TokenKey) -> StoredToken | None:
