@@ -110,6 +110,17 @@ async def test_a_directory_of_somebody_else_is_refused(
         await storage.get_token(KEY)
 
 
+async def test_a_directory_that_cannot_be_made_is_told_of_when_reading_too(
+    storage: FileStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(self: Path, *args: object, **options: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "mkdir", nowhere)
+    with pytest.raises(OAuthError, match="cannot be read: No such file or directory"):
+        await storage.get_token(KEY)
+
+
 @posix
 async def test_a_link_is_not_followed(storage: FileStorage, directory: Path, tmp_path: Path) -> None:
     await storage.set_token(KEY, TOKEN)

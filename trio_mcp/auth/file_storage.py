@@ -96,8 +96,9 @@ class FileVault:
         """See `Vault.read`."""
         # Not through a link, which somebody may have put there to have us read something else.
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        path = self.ready() / f"{name}.json"
         try:
-            file = os.open(self.ready() / f"{name}.json", flags)
+            file = os.open(path, flags)
         except FileNotFoundError:
             return None
         with open(file, "rb") as opened:
