@@ -65,8 +65,8 @@ class ReconnectPolicy:
         return self.attempts is None or attempt < self.attempts
 
 
-def check_reconnect(option: bool | ReconnectPolicy) -> ReconnectPolicy | None:
-    """The policy that `option` means: the default one for True, None for False.
+def check_reconnect(option: bool | ReconnectPolicy, name: str = "reconnect") -> ReconnectPolicy | None:
+    """The policy that `option`, which is called `name`, means: the default one for True, None for False.
 
     Raises:
         ConfigurationError: it is neither.
@@ -74,5 +74,5 @@ def check_reconnect(option: bool | ReconnectPolicy) -> ReconnectPolicy | None:
     if isinstance(option, bool):
         return ReconnectPolicy() if option else None
     if not isinstance(option, ReconnectPolicy):
-        raise ConfigurationError(f"reconnect must be a bool or a ReconnectPolicy, not {option!r:.50}")
+        raise ConfigurationError(f"{name} must be a bool or a ReconnectPolicy, not {option!r:.50}")
     return option
