@@ -63,9 +63,8 @@ class Server:
     ) -> None:
         if not isinstance(required, bool):
             raise ConfigurationError(f"required must be a bool, not {required!r:.50}")
-        if isinstance(tools, str) or (
-            tools is not None and not all(isinstance(name, str) for name in (tools := list(tools)))
-        ):
+        names = () if tools is None else tuple(tools)
+        if isinstance(tools, str) or not all(isinstance(name, str) for name in names):
             raise ConfigurationError("tools must be a list of the names of tools, or None for all of them")
         if not isinstance(prefix, str | None):
             raise ConfigurationError(f"prefix must be a str or None, not {prefix!r:.50}")
@@ -73,7 +72,7 @@ class Server:
         self.required: bool = required
         self.restart: ReconnectPolicy | None = check_reconnect(restart, "restart")
         self.deadline: float = check_seconds("deadline", deadline)
-        self.tools: frozenset[str] | None = None if tools is None else frozenset(tools)
+        self.tools: frozenset[str] | None = None if tools is None else frozenset(names)
         self.prefix: str | None = prefix
         self.options: ServerOptions = options
 
