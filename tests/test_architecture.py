@@ -17,6 +17,7 @@ LAYERS: Final = [
     ["__main__"],
     ["cli"],
     ["testing"],
+    ["config"],
     ["group"],
     ["opening"],
     ["http_connector", "memory_connector", "stdio_connector", "stream_connector", "websocket_connector"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trio_mcp import OAuth, StdioServer
+from tests.config.parts import oauth, program
+from trio_mcp import StdioServer
 from trio_mcp.config import load_servers
 
 ENV = {"HOME": "/home/me", "TOKEN": "t0ken"}
@@ -41,7 +42,7 @@ def test_claude_desktop(tmp_path: Path) -> None:
     assert servers["filesystem"].target == StdioServer(
         "npx", ("-y", "@modelcontextprotocol/server-filesystem", "/home/me/Desktop")
     )
-    assert servers["github"].target.env == {"GITHUB_TOKEN": "secret"}
+    assert program(servers["github"]).env == {"GITHUB_TOKEN": "secret"}
     assert "secret" not in repr(servers)
 
 
@@ -73,8 +74,7 @@ def test_claude_code(tmp_path: Path) -> None:
     assert servers["api"].target == "https://api.example.com/mcp"
     assert servers["api"].options == {"headers": {"Authorization": "Bearer t0ken"}, "timeout": 600}
     assert servers["events"].options == {"transport": "sse"}
-    auth = servers["login"].options["auth"]
-    assert isinstance(auth, OAuth)
+    auth = oauth(servers["login"])
     assert (auth.client_id, auth.callback_port, auth.scope) == ("me", 8080, "a b")
     assert servers["local"].target == StdioServer("./server.py", cwd=tmp_path / "tools")
 
@@ -145,7 +145,7 @@ def test_cursor(tmp_path: Path) -> None:
     assert servers["old"].target == "http://localhost:3000/sse"
     assert servers["old"].options == {}
     assert servers["local"].target == StdioServer("python", (f"{tmp_path}/s.py",), env={"K": "t0ken"})
-    auth = servers["login"].options["auth"]
+    auth = oauth(servers["login"])
     assert (auth.client_id, auth.client_secret, auth.scope) == ("t0ken", "secret", "read write")
 
 
@@ -176,9 +176,9 @@ def test_windsurf_kiro_cline_and_roo_code(tmp_path: Path) -> None:
     servers = load_servers(file, env=ENV)
     assert list(servers) == ["windsurf", "kiro", "cline before", "roo"]
     assert servers["windsurf"].target == "https://a.example.com/mcp"
-    assert servers["kiro"].options["auth"].scope == "a"
+    assert oauth(servers["kiro"]).scope == "a"
     assert servers["kiro"].tools is None
-    assert servers["cline before"].target.cwd == tmp_path / "x"
+    assert program(servers["cline before"]).cwd == tmp_path / "x"
     assert servers["roo"].tools is None
     assert servers["roo"].options == {"transport": "streamable-http", "timeout": 3600}
     assert "cline" in load_servers(file, env=ENV, include_disabled=True)
@@ -250,4 +250,4 @@ def test_mcp_use_and_fastmcp(tmp_path: Path) -> None:
     assert servers["websocket"].target == "wss://b.example.com/mcp"
     assert servers["websocket"].options == {"headers": {"X": "1"}, "auth": "t0ken"}
     assert servers["fastmcp"].options["transport"] == "streamable-http"
-    assert isinstance(servers["fastmcp"].options["auth"], OAuth)
+    oauth(servers["fastmcp"])

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_mcp import ConfigurationError, OAuth, StdioServer
+from tests.config.parts import oauth, program
+from trio_mcp import ConfigurationError, StdioServer
 from trio_mcp.auth import IdentityProvider, MemoryStorage
 from trio_mcp.config import load_servers
-from trio_mcp.config.models import OAuthOptions, ServerOptions
+from trio_mcp.config.models import OAuthModel, ServerModel
 from trio_mcp.group.server import Server
 
 URL = "https://example.com/mcp"
@@ -46,7 +47,7 @@ def test_a_server_has_the_groups_options() -> None:
         protocolVersion="2025-11-25",
         verify=False,
     )
-    assert (server.required, server.restart, server.deadline, server.prefix) == (False, False, 90, "y")
+    assert (server.required, server.restart, server.deadline, server.prefix) == (False, None, 90, "y")
     assert server.tools == frozenset({"a"})
     assert server.options == {"connect_timeout": 60, "protocol_version": "2025-11-25", "verify": False}
 
@@ -69,11 +70,11 @@ def test_without_auth_there_is_none() -> None:
     "options", [{"auth": "oauth"}, {"auth": {}}, {"oauth": {"enabled": True}}, {"oauth": True}]
 )
 def test_oauth_is_there_where_it_is_asked_for(options: dict[str, Any]) -> None:
-    assert isinstance(load(url=URL, **options).options["auth"], OAuth)
+    oauth(load(url=URL, **options))
 
 
 def test_oauth_has_its_options() -> None:
-    auth = load(
+    server = load(
         url=URL,
         auth={
             "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
@@ -83,7 +84,8 @@ def test_oauth_has_its_options() -> None:
             "login_timeout": 9,
             "storage": "memory",
         },
-    ).options["auth"]
+    )
+    auth = oauth(server)
     assert auth.identity_provider == IdentityProvider(subject_token=SECRET, issuer="https://id.example.com")
     assert (auth.client_name, auth.login_timeout) == ("me", 9)
 
@@ -91,15 +93,15 @@ def test_oauth_has_its_options() -> None:
 def test_a_program_may_give_objects() -> None:
     flow, storage = httpx2.BasicAuth("a", "b"), MemoryStorage()
     assert load(url=URL, auth=flow).options["auth"] is flow
-    assert load(url=URL, auth={"storage": storage}).options["auth"].storage is storage
+    assert oauth(load(url=URL, auth={"storage": storage})).storage is storage
     provider = IdentityProvider(subject_token=lambda: "x", issuer="https://id.example.com")
     options = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "identity_provider": provider}
-    assert load(url=URL, auth=options).options["auth"].identity_provider is provider
+    assert oauth(load(url=URL, auth=options)).identity_provider is provider
     assert load(command="x", args=("a",), cwd=Path("y")).target == StdioServer("x", ("a",), cwd=Path("y"))
 
 
 def test_env_takes_numbers_and_booleans_as_text() -> None:
-    env = load(command="x", env={"A": 1, "B": True, "C": 1.5, "D": "${TOKEN}", "E": None}).target.env
+    env = program(load(command="x", env={"A": 1, "B": True, "C": 1.5, "D": "${TOKEN}", "E": None})).env
     assert env == {"A": "1", "B": "true", "C": "1.5", "D": SECRET}
 
 
@@ -271,7 +273,7 @@ def test_servers_may_be_all_that_there_is() -> None:
 def test_questions_of_other_kinds_are_no_answers() -> None:
     inputs = [1, {"id": 2, "default": "x"}, {"id": "a", "default": 3}, {"id": "b", "default": "y"}]
     data = {"inputs": inputs, "servers": {"x": {"command": "${input:b}"}}}
-    assert load_servers(data)["x"].target.command == "y"
+    assert program(load_servers(data)["x"]).command == "y"
 
 
 def test_a_mapping_that_is_not_json_is_refused() -> None:
@@ -322,15 +324,15 @@ def test_a_server_that_is_wanted_must_be_there() -> None:
 
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIO_MCP_TEST", "program")
-    assert load_servers({"x": {"command": "${TRIO_MCP_TEST}"}})["x"].target.command == "program"
+    assert program(load_servers({"x": {"command": "${TRIO_MCP_TEST}"}})["x"]).command == "program"
 
 
 def test_a_relative_file_is_about_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mcp.json").write_text('{"mcpServers": {"x": {"command": "${workspaceFolder}/x", "cwd": "y"}}}')
-    target = load_servers("mcp.json")["x"].target
+    target = program(load_servers("mcp.json")["x"])
     assert (target.command, target.cwd) == (f"{tmp_path}/x", tmp_path / "y")
-    here = load_servers({"x": {"command": "${workspaceFolder}/x", "cwd": "y"}})["x"].target
+    here = program(load_servers({"x": {"command": "${workspaceFolder}/x", "cwd": "y"}})["x"])
     assert (here.command, here.cwd) == (f"{tmp_path}/x", Path("y"))
 
 
@@ -395,8 +397,8 @@ LEAVES = (
 )
 KEYS = st.sampled_from(
     [
-        *ServerOptions.model_fields,
-        *OAuthOptions.model_fields,
+        *ServerModel.model_fields,
+        *OAuthModel.model_fields,
         *("serverUrl", "clientId", "mcp", "mcpServers", "servers", "inputs"),
     ]
 )

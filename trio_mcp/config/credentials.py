@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..auth import AuthOption, OAuth, resolve_auth
 from ..errors import ConfigurationError
 from .dialects import snake_case
-from .models import Entry, IdentityOptions, OAuthOptions, validate
+from .models import Entry, IdentityModel, OAuthModel, validate
 from .places import Place, kind_of
 
 __all__ = ["read_auth"]
@@ -60,8 +60,8 @@ def _read_oauth(given: dict[str, object], place: Place) -> OAuth:
     provider = options.get("identity_provider")
     if isinstance(provider, dict):
         where = place / written["identity_provider"]
-        options["identity_provider"] = _said(validate(IdentityOptions, *_canonical(provider, where), where))
-    checked = _said(validate(OAuthOptions, options, written, place))
+        options["identity_provider"] = _said(validate(IdentityModel, *_canonical(provider, where), where))
+    checked = _said(validate(OAuthModel, options, written, place))
     try:
         return OAuth.from_mapping(checked)
     except (ConfigurationError, TypeError) as exc:
@@ -71,7 +71,7 @@ def _read_oauth(given: dict[str, object], place: Place) -> OAuth:
     raise place.error(problem)
 
 
-def _said(options: OAuthOptions | IdentityOptions) -> dict[str, Any]:
+def _said(options: OAuthModel | IdentityModel) -> dict[str, Any]:
     # Not by `model_dump`, which would take the objects of a program apart.
     return {name: value for name, value in options if value is not None}
 

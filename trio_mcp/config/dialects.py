@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from .models import ServerOptions
+from .models import ServerModel
 from .places import Place, kind_of, nearest
 
 __all__ = ["canonical", "find_servers", "project_folder", "snake_case"]
@@ -19,7 +19,7 @@ __all__ = ["canonical", "find_servers", "project_folder", "snake_case"]
 _SECTIONS: Final = ("mcpServers", "servers", "context_servers")
 _TARGETS: Final = frozenset({"command", "url", "serverUrl", "httpUrl", "ws_url"})
 
-_KEYS: Final = frozenset(ServerOptions.model_fields)
+_KEYS: Final = frozenset(ServerModel.model_fields)
 """The keys of a server, in our spelling. Every one may be written in camel case, too."""
 
 _OTHER_NAMES: Final[Mapping[str, str]] = {

@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..group.server import Server
 from .dialects import canonical, find_servers, project_folder
 from .jsonc import MAX_BYTES, MAX_DEPTH, parse_json
-from .models import Entry, ServerOptions, validate
+from .models import Entry, ServerModel, validate
 from .places import Place, kind_of, nearest, shortened
 from .servers import EXPANDED, Context, make_server
 from .variables import Variables
@@ -79,14 +79,14 @@ def load_servers(
             raise where.error(f"a server is an object, and not {kind_of(given)}")
         options, written = canonical(given, where)
         # All are looked at, but only the variables of those that are wanted must be set.
-        checked = validate(ServerOptions, options, written, where)
+        checked = validate(ServerModel, options, written, where)
         is_disabled = checked.disabled or not checked.enabled
         if name not in wanted or (is_disabled and not include_disabled):
             continue
         for key in EXPANDED:
             if key in options:
                 options[key] = variables.expand(options[key], where / written[key])
-        checked = validate(ServerOptions, options, written, where)
+        checked = validate(ServerModel, options, written, where)
         found[name] = make_server(Entry(checked, written, where), context)
     return found
 

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from ..auth import IdentityProvider
 from .places import Place, kind_of, nearest
 
-__all__ = ["Entry", "IdentityOptions", "OAuthOptions", "ServerOptions", "validate"]
+__all__ = ["Entry", "IdentityModel", "OAuthModel", "ServerModel", "validate"]
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -71,11 +71,11 @@ Secret = Annotated[Any, BeforeValidator(_check_secret)]
 ToolNames = Annotated[list[str] | None, BeforeValidator(_without_star)]
 
 
-class _Options(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
 
-class ServerOptions(_Options):
+class ServerModel(_Model):
     """One server: see docs/configuration.md. The names are those of `dialects.canonical`."""
 
     command: Text | None = None
@@ -104,7 +104,7 @@ class ServerOptions(_Options):
     protocol_version: str | None = None
 
 
-class OAuthOptions(_Options):
+class OAuthModel(_Model):
     """The options of `OAuth`. What is `Any` may be an object where a program gives it."""
 
     client_id: str | None = None
@@ -127,7 +127,7 @@ class OAuthOptions(_Options):
     login_timeout: Seconds | None = None
 
 
-class IdentityOptions(_Options):
+class IdentityModel(_Model):
     """The options of `IdentityProvider`."""
 
     subject_token: Secret = Field(default=None, repr=False)
@@ -148,7 +148,7 @@ class Entry:
         place: where it stands.
     """
 
-    options: ServerOptions = field(repr=False)
+    options: ServerModel = field(repr=False)
     written: Mapping[str, str]
     place: Place
 
