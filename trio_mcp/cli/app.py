@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 
 from .._version import __version__
-from . import demo, prompts, resources, tools, watching
+from . import demo, login, prompts, resources, tools, watching
 from .commands import add_command
+from .doctor.command import doctor
 from .exits import DONE, EXIT_CODES
 
 __all__ = ["app"]
@@ -53,5 +54,8 @@ for _name, _main in {
     "complete": prompts.complete,
     "listen": watching.listen,
     "ping": watching.ping,
+    "login": login.login,
+    "logout": login.logout,
+    "doctor": doctor,
 }.items():
     add_command(app, _main, _name)

@@ -165,7 +165,7 @@ class Connecting:
         )
         with shown_log(session.notes, verbose=self.verbose):
             connector = open_connector(
-                self._where(), **{**await self._options(), **self._callbacks(session), **more}
+                self._where(), **{**await self.options(), **self._callbacks(session), **more}
             )
             session.terminal.server = connector.public_identifier
             async with connector as c:
@@ -189,7 +189,12 @@ class Connecting:
             variables[name] = value if equals else os.environ[name]
         return StdioServer(where.command, where.args, {**(where.env or {}), **variables}, where.cwd)
 
-    async def _options(self) -> dict[str, Any]:
+    async def options(self) -> dict[str, Any]:
+        """The options of the connector, but its callbacks.
+
+        Raises:
+            UsageError: one that does not go with the target.
+        """
         options: dict[str, Any] = {**self.place.options}
         if self.protocol_version != "auto":
             options["protocol_version"] = self.protocol_version
