@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from .._version import __version__
 from . import demo, login, prompts, resources, tools, watching
+from .bench import bench
 from .commands import add_command
 from .doctor.command import doctor
 from .exits import DONE, EXIT_CODES
+from .repl import repl
 
 __all__ = ["app"]
 
@@ -43,7 +46,7 @@ async def show_demo() -> int:
     return DONE
 
 
-for _name, _main in {
+_COMMANDS: Final[Mapping[str, Callable[..., Awaitable[int]]]] = {
     "demo": show_demo,
     "tools": tools.tools,
     "call": tools.call,
@@ -57,5 +60,8 @@ for _name, _main in {
     "login": login.login,
     "logout": login.logout,
     "doctor": doctor,
-}.items():
+    "bench": bench,
+    "repl": repl,
+}
+for _name, _main in _COMMANDS.items():
     add_command(app, _main, _name)

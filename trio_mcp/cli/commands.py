@@ -63,5 +63,6 @@ def add_command(app: typer.Typer, main: Callable[..., Awaitable[int]], name: str
 def _fields() -> list[inspect.Parameter]:
     hints = get_type_hints(Connecting, include_extras=True)
     return [
-        each.replace(annotation=hints[each.name]) for each in inspect.signature(Connecting).parameters.values()
+        each.replace(annotation=hints[each.name])
+        for each in inspect.signature(Connecting).parameters.values()
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from ..connector import Connector
-from ..errors import ConfigurationError, UsageError
+from ..errors import UsageError
 from ..opening import open_connector
 from ..protocol.versions import is_modern
 from ..transports.stdio import StdioServer
@@ -28,10 +28,10 @@ from .session import Session
 from .targets import CONFIG_VARIABLE, Target, known_names, read_target
 from .terminal import NO_TERMINAL, is_at_terminal
 
-__all__ = ["Connecting", "ask_for_logs"]
+__all__ = ["LOG_LEVELS", "Connecting", "ask_for_logs"]
 
 _PANEL: Final = "Connecting"
-_LEVELS: Final = (*get_args(types.LoggingLevel), "off")
+LOG_LEVELS: Final = get_args(types.LoggingLevel)
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -158,8 +158,8 @@ class Connecting:
         Raises:
             ConnectorError: see `open_connector`.
         """
-        if self.log_level not in _LEVELS:
-            raise UsageError(f"--log-level is one of {', '.join(_LEVELS)}, not {self.log_level!r}")
+        if self.log_level not in (*LOG_LEVELS, "off"):
+            raise UsageError(f"--log-level is one of {', '.join(LOG_LEVELS)} or off, not {self.log_level!r}")
         session = Session(
             Console(), Console(stderr=True), closed or (None if is_at_terminal() else NO_TERMINAL)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NoReturn
@@ -21,7 +22,7 @@ from ..errors import (
 )
 from .output import one_line, print_text
 
-__all__ = ["DONE", "EXIT_CODES", "FAILED", "TIME_IS_UP", "code_of", "report", "run"]
+__all__ = ["DONE", "EXIT_CODES", "FAILED", "TIME_IS_UP", "code_of", "in_words", "report", "run"]
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -32,6 +33,8 @@ EXIT_CODES: Final = (
     "3 could not connect, 4 access denied, 5 the server broke the protocol, 6 the server answered with an "
     "error, 7 the time of --timeout was up, 130 Ctrl-C."
 )
+
+_PARAMETERS: Final = re.compile(r" \([a-z_]+=\)")
 
 _CODES: Final[Sequence[tuple[type[BaseException], int]]] = (
     (UsageError, 2),
@@ -81,7 +84,12 @@ def code_of(exc: BaseException) -> int | None:
 
 def report(console: Console, exc: ConnectorError) -> None:
     """One line: what failed, where, and what to do."""
-    print_text(console, one_line(f"error: {exc}{_advice(exc)}"))
+    print_text(console, one_line(f"error: {in_words(str(exc))}{_advice(exc)}"))
+
+
+def in_words(message: str) -> str:
+    """An error's text without the names of parameters, which are for programs: " (auth=)"."""
+    return _PARAMETERS.sub("", message)
 
 
 def _advice(exc: ConnectorError) -> str:

@@ -36,10 +36,8 @@ def print_resources(
     console: Console, resources: Sequence[types.Resource], templates: Sequence[types.ResourceTemplate]
 ) -> None:
     """A table of `resources`, and of `templates` of their URIs."""
-    rows = [
-        (each.uri if isinstance(each, types.Resource) else each.uri_template, each.name, each.mime_type or "")
-        for each in (*resources, *templates)
-    ]
+    rows = [(each.uri, each.name, each.mime_type or "") for each in resources]
+    rows += [(each.uri_template, each.name, each.mime_type or "") for each in templates]
     print_rows(console, ("uri", "name", "type"), rows)
 
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import trio
@@ -53,12 +53,12 @@ async def login(
 ) -> int:
     """Log in to a server by OAuth, and keep the tokens for later commands.
 
-    They are kept in a directory that only you can read, or where TRIO_MCP_TOKENS says. If a login is kept that
-    is still good, nobody is asked; `trio-mcp logout` forgets it.
+    They are kept in a directory that only you can read, or where TRIO_MCP_TOKENS says. If a login is kept
+    that is still good, nobody is asked; `trio-mcp logout` forgets it.
     """
     url, storage, notes = _url(where), open_storage(), Console(stderr=True)
     oauth = as_oauth(where.place.options.get("auth")) or OAuth()
-    given = {
+    given: dict[str, Any] = {
         "scope": scope,
         "client_id": client_id,
         "client_secret": client_id and os.environ.get(SECRET_VARIABLE),
@@ -102,7 +102,9 @@ def _guide(notes: Console, *, browser: bool, paste: bool) -> Callable[[str], Awa
             print_text(notes, "Log in at:")
         print_text(notes, f"  {url}")
         if paste:
-            print_text(notes, "Then copy the address that the browser came to, whether it shows a page or not:")
+            print_text(
+                notes, "Then copy the address that the browser came to, whether it shows a page or not:"
+            )
             return await _pasted()
         if browser:
             try:
@@ -154,13 +156,13 @@ def _as_object(key: TokenKey, token: StoredToken) -> dict[str, Any]:
         "issuer": key.issuer,
         "client": key.client or None,
         "scopes": sorted(token.scopes),
-        "expiresAt": None if end is None else datetime.fromtimestamp(end, timezone.utc).isoformat(),
+        "expiresAt": None if end is None else datetime.fromtimestamp(end, UTC).isoformat(),
         "renewable": token.refresh_token is not None,
     }
 
 
 async def logout(where: Connecting) -> int:
-    """Forget the login that is kept for a server. The server is not asked, and its tokens end by themselves."""
+    """Forget the login that is kept for a server. The server is not told: its tokens end by themselves."""
     url, storage, notes = _url(where), open_storage(), Console(stderr=True)
     keys = await keys_for(storage, url)
     for key in keys:

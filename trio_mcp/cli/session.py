@@ -41,9 +41,7 @@ class Session:
         """Call a tool, and show its progress."""
         with ProgressView(self.notes) as self._view:
             try:
-                return await self.connector.call_tool(
-                    name, arguments, progress_callback=self._view.report
-                )
+                return await self.connector.call_tool(name, arguments, progress_callback=self._view.report)
             finally:
                 self._view = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -15,13 +15,14 @@ from .listings import print_tools
 from .output import print_json, print_result, print_text
 from .session import Session
 
-__all__ = ["AsJson", "Words", "call", "prepared", "show_tools", "tools"]
+__all__ = ["AsJson", "Words", "call", "prepared", "show_call", "show_tools", "tools"]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Words: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="key=value|key:=json|@file|-", help="The arguments; @file and - are JSON, of stdin the latter."
+        metavar="key=value|key:=json|@file|-",
+        help="The arguments; @file and - are JSON, of stdin the latter.",
     ),
 ]
 
@@ -63,12 +64,17 @@ async def call(
     words = parse_arguments(arguments or ())
     async with where.open() as session:
         values = await prepared(session, name, words, unchecked=unchecked)
-        result = await session.call_tool(name, values)
-        if json:
-            print_json(session.console, result)
-        else:
-            print_result(session.console, result)
-        return FAILED if result.is_error else DONE
+        return await show_call(session, name, values, json)
+
+
+async def show_call(session: Session, name: str, values: Mapping[str, Any], json: bool) -> int:
+    """Call a tool and print its result; see `call`."""
+    result = await session.call_tool(name, values)
+    if json:
+        print_json(session.console, result)
+    else:
+        print_result(session.console, result)
+    return FAILED if result.is_error else DONE
 
 
 async def prepared(

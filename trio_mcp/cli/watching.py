@@ -27,7 +27,7 @@ from .output import one_line, print_line, print_text
 from .session import Session
 from .tools import AsJson
 
-__all__ = ["listen", "ping", "pinged"]
+__all__ = ["listen", "ping", "pinged", "show_ping"]
 
 
 async def listen(
@@ -51,10 +51,11 @@ async def listen(
     Without options it is all the lists that the server has.
     """
     async with where.open() as session:
-        wanted = {"tools": tools, "prompts": prompts, "resources": resources}
-        if not any(wanted.values()) and not uri:
-            wanted = _lists(session.connector)
-        async with session.connector.listen(**wanted, uris=uri or ()) as events:
+        if not (tools or prompts or resources or uri):
+            tools, prompts, resources = _lists(session.connector)
+        async with session.connector.listen(
+            tools=tools, prompts=prompts, resources=resources, uris=uri or ()
+        ) as events:
             print_text(session.notes, f"listening to {session.terminal.server}; Ctrl-C ends it")
             seen = 0
             async for event in events:
@@ -65,10 +66,10 @@ async def listen(
         return DONE
 
 
-def _lists(c: Connector) -> dict[str, bool]:
+def _lists(c: Connector) -> tuple[bool, bool, bool]:
     offered = c.server_capabilities
-    found = {name: getattr(offered, name) is not None for name in ("tools", "prompts", "resources")}
-    if not any(found.values()):
+    found = (offered.tools is not None, offered.prompts is not None, offered.resources is not None)
+    if not any(found):
         raise UsageError("the server has no lists that could change: give --uri")
     return found
 
@@ -104,12 +105,18 @@ async def ping(
         for number in range(count):
             if number:
                 await trio.sleep(interval)
-            seconds = await pinged(session)
-            shown: Any = {"server": session.terminal.server, "milliseconds": round(seconds * 1000, 3)}
-            if not json:
-                shown = one_line(f"{session.terminal.server} answered in {seconds * 1000:.1f} ms")
-            print_line(session.console, shown)
+            await show_ping(session, json)
         return DONE
+
+
+async def show_ping(session: Session, json: bool) -> int:
+    """Print how long an answer took; see `ping`."""
+    milliseconds, server = await pinged(session) * 1000, session.terminal.server
+    if json:
+        print_line(session.console, {"server": server, "milliseconds": round(milliseconds, 3)})
+    else:
+        print_line(session.console, one_line(f"{server} answered in {milliseconds:.1f} ms"))
+    return DONE
 
 
 async def pinged(session: Session) -> float:

@@ -45,7 +45,9 @@ async def check_authorization(
     )
     if exc.status_code == 403:
         text = "the server knows who asks, and does not let them in (HTTP 403)"
-        findings.add(step, "failed", text, None, "ask its owner for access; or is it the wrong account?", _CODE)
+        findings.add(
+            step, "failed", text, None, "ask its owner for access; or is it the wrong account?", _CODE
+        )
         return
     refused = "does not take the credentials that it was given" if given else "wants credentials"
     schemes = sorted({each.scheme for each in parse_challenges(exc.www_authenticate or "")})
@@ -54,7 +56,8 @@ async def check_authorization(
     try:
         found = await _discovered(exc, url, options, patience)
     except OAuthError as problem:
-        text = f"the server {refused}{named}, and has no OAuth that could be used: {problem.message}"
+        why = problem.message.removeprefix(f"{problem.step}: ")
+        text = f"the server {refused}{named}, and has no OAuth that could be used: {why}"
         advice = "ask its owner for a token, and give it: --token, TRIO_MCP_TOKEN, or another header by -H"
         findings.add(step, "failed", text, watch.seconds, advice, _CODE)
         return
@@ -82,5 +85,7 @@ def _scopes(found: Discovered) -> str:
 def _needs(found: Discovered) -> str:
     """What a login needs beyond a browser."""
     if found.server.registration_endpoint is None:
-        return " --client-id ID, with a client that you have registered there, as it registers nobody by itself"
+        return (
+            " --client-id ID, with a client that you have registered there, as it registers nobody by itself"
+        )
     return ""

@@ -49,11 +49,13 @@ async def examine(where: Connecting, findings: Findings, patience: float) -> Non
             return
     else:
         url = check_url(place.url, _SCHEMES)
-        text = public_url(url) + ("" if place.name is None else f", by the name {place.name}")
+        shown = public_url(url) + ("" if place.name is None else f", by the name {place.name}")
         if url.scheme in ("http", "ws") and not is_loopback(url.host):
-            findings.add("address", "note", f"{text}: not encrypted", None, "use https://, if the server can")
+            findings.add(
+                "address", "note", f"{shown}: not encrypted", None, "use https://, if the server can"
+            )
         else:
-            findings.add("address", "ok", text)
+            findings.add("address", "ok", shown)
         if not await _check_way(findings, url, options, patience):
             return
         if url.scheme.startswith("http"):
@@ -107,11 +109,13 @@ async def _check_server(
         assert url is not None
         if url.scheme in ("ws", "wss"):
             text = f"the WebSocket handshake is refused (HTTP {exc.status_code})"
-            advice = "is there a WebSocket at this address? if there is, it wants other credentials: --token or -H"
+            advice = (
+                "is there a WebSocket at this address? if there is, it wants other credentials: --token or -H"
+            )
             findings.add("MCP", "failed", text, watch.seconds, advice, code_of(exc) or FAILED)
             return
         login = f"trio-mcp login {where.place.shown}"
         await check_authorization(findings, exc, url.copy_with(userinfo=b""), options, login, patience)
     except ConnectorError as exc:
-        text, advice = explain(exc, answered)
-        findings.add("MCP", "failed", text, watch.seconds, advice, code_of(exc) or FAILED)
+        what, todo = explain(exc, answered)
+        findings.add("MCP", "failed", what, watch.seconds, todo, code_of(exc) or FAILED)

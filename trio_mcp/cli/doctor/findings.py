@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 import trio
 from rich.console import Console
 
-from ..exits import DONE
+from ..exits import DONE, in_words
 from ..output import one_line, print_text
 
 __all__ = ["Finding", "Findings", "State", "Stopwatch"]
@@ -25,7 +25,8 @@ class Finding:
 
     Attributes:
         step: its name, such as "TLS".
-        state: "ok"; "note" for what works and could be better; "failed" for what keeps the server from being used.
+        state: "ok"; "note" for what works and could be better; "failed" for what keeps the server from being
+            used.
         text: what was found, in a sentence.
         seconds: how long it took; None if that says nothing.
         advice: what to do about it.
@@ -70,7 +71,7 @@ class Findings(list[Finding]):
         code: int = 1,
     ) -> bool:
         """Add a `Finding`, and show it; whether one can go on from there."""
-        finding = Finding(step, state, one_line(text), seconds, advice, code)
+        finding = Finding(step, state, one_line(in_words(text)), seconds, advice, code)
         self.append(finding)
         if self._console is not None:
             time = "" if seconds is None else f" ({seconds * 1000:.0f} ms)"

@@ -20,6 +20,13 @@ __all__ = ["check_name", "check_port", "check_tls"]
 
 _CODE: Final = 3
 _EXPIRES_SOON: Final = 14 * 24 * 3600.0
+_UNKNOWN: Final = "no authority that this machine knows vouches for it"
+_PLAIN: Final = {
+    "unable to get local issuer certificate": _UNKNOWN,
+    "self-signed certificate in certificate chain": _UNKNOWN,
+    "self-signed certificate": "it vouches for itself (self-signed)",
+}
+"""What OpenSSL says, in other words."""
 
 
 async def check_name(findings: Findings, host: str, port: int, patience: float) -> Sequence[str]:
@@ -38,7 +45,9 @@ async def check_name(findings: Findings, host: str, port: int, patience: float) 
             text, advice = f"the name server did not tell about {host}", "is this machine online?"
         else:
             text = f"there is no host {host}"
-            advice = "look at the name again; if it is new, or of a private network, does the name server know it?"
+            advice = (
+                "look at the name again; if it is new, or of a private network, does the name server know it?"
+            )
         findings.add("name (DNS)", "failed", text, watch.seconds, advice, _CODE)
         return []
     except UnicodeError:
@@ -82,14 +91,14 @@ async def check_port(
         return findings.add(step, "failed", text, watch.seconds, advice, _CODE)
     if failures:
         text = f"port {port} answers at {', '.join(reached)}, but not at {', '.join(failures)}"
-        advice = "some clients try the dead address first: have the server listen there, or take it from the name"
+        advice = (
+            "some clients try the dead address first: have the server listen there, or take it from the name"
+        )
         return findings.add(step, "note", text, watch.seconds, advice)
     return findings.add(step, "ok", f"port {port} takes connections", watch.seconds)
 
 
-def _unreached(
-    host: str, port: int, failures: Sequence[OSError | None], patience: float
-) -> tuple[str, str]:
+def _unreached(host: str, port: int, failures: Sequence[OSError | None], patience: float) -> tuple[str, str]:
     if None in failures:
         return (
             f"{host} does not answer at port {port} within {patience:g} s",
@@ -101,7 +110,10 @@ def _unreached(
             f"nothing listens at port {port} of {host}",
             "start the server, or look at the port again; a server in a container must publish it",
         )
-    return f"port {port} of {host} cannot be reached: {reasons[0].strerror}", "is this machine on that network?"
+    return (
+        f"port {port} of {host} cannot be reached: {reasons[0].strerror}",
+        "is this machine on that network?",
+    )
 
 
 def _innermost(exc: OSError) -> OSError:
@@ -146,13 +158,17 @@ async def _untrusted(exc: Exception, host: str, port: int, patience: float) -> t
     if not isinstance(cause, ssl.SSLCertVerificationError):
         text = f"no TLS: {root_cause(exc)}"
         if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
-            return f"port {port} does not speak TLS", "the URL begins with http:// then, or the port is another"
+            return (
+                f"port {port} does not speak TLS",
+                "the URL begins with http:// then, or the port is another",
+            )
         return text, "is it the right port? what does the server's log say?"
     shown = await _certificate(host, port, patience)
-    text = f"the certificate is not trusted: {cause.verify_message.rstrip('.')}{shown}"
-    if "expired" in cause.verify_message or "not yet valid" in cause.verify_message:
+    why = cause.verify_message.rstrip(".")
+    text = f"the certificate is not trusted: {_PLAIN.get(why, why)}{shown}"
+    if "expired" in why or "not yet valid" in why:
         return text, "renew the server's certificate; or is the clock of this machine wrong?"
-    if "mismatch" in cause.verify_message or "not valid for" in cause.verify_message:
+    if "mismatch" in why:
         return text, "use the name that the certificate is for, or have one made for this name"
     return text, "if you trust who made it, give their certificate: --ca FILE (verify= in a program)"
 
