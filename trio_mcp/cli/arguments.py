@@ -91,9 +91,13 @@ def _read(source: str, hint: str = "") -> str:
     try:
         content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
         return content.decode("utf-8-sig")
-    except (OSError, ValueError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise UsageError(f"cannot read {_called(source)}: {why}{hint}") from exc
+    except OSError as exc:
+        why = exc.strerror
+    except UnicodeDecodeError:
+        why = "it is not UTF-8"
+    except ValueError:  # a NUL in it
+        why = "it is no name of a file"
+    raise UsageError(f"cannot read {_called(source)}: {why}{hint}")
 
 
 def _called(source: str) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UsageError
 from ..transports.stdio import StdioServer
-from .checking import nearest
 
 if TYPE_CHECKING:
     from ..group.server import Server
@@ -80,10 +79,7 @@ def read_target(word: str, config: Path | None) -> Target:
             f"{word!r} is no URL, and there is no configuration file that could name it so: give a URL, "
             f"a command after --, or --config FILE (or {CONFIG_VARIABLE})"
         )
-    servers = _load(path)
-    if word not in servers:
-        raise UsageError(f"{path} has no server {word!r}{nearest(word, servers)}")
-    server = servers[word]
+    server = _load(path, only=[word])[word]
     return Target(server.target, server.options, word)
 
 
@@ -111,7 +107,8 @@ def known_names() -> list[str]:
         return []
 
 
-def _load(path: Path) -> Mapping[str, Server]:
+def _load(path: Path, only: Sequence[str] | None = None) -> Mapping[str, Server]:
     from ..config import load_servers  # with pydantic's models, which a URL need not wait for
 
-    return load_servers(path)
+    # Who names a server that is disabled wants it all the same.
+    return load_servers(path, only=only, include_disabled=True)

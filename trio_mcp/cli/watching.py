@@ -84,7 +84,7 @@ def _as_text(event: Event) -> str:
             return "the list of resources has changed"
         case ResourceUpdated(uri=uri):
             return f"{uri} has changed"
-        case TaskChanged(task_id=task_id, status=status):  # pragma: no cover - tasks are not asked for
+        case TaskChanged(task_id=task_id, status=status):
             return f"task {task_id}: {status}"
         case Gap(reason=reason):
             return f"events may have been missed: {reason}"
