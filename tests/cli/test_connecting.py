@@ -127,8 +127,10 @@ async def test_logs_are_asked_for_where_that_is_possible(
 @pytest.mark.real
 @pytest.mark.parametrize("level", ["info", "off"])
 def test_the_servers_log_and_stderr(level: str) -> None:
-    noisy = f"import sys, runpy; sys.stderr.write('a\\x1bb\\n'); sys.argv[1:] = []; runpy.run_path({STDIO[1]!r}, run_name='__main__')"
-    noisy = f"import sys; sys.path.insert(0, {str(Path(STDIO[1]).parent)!r}); " + noisy
+    noisy = (
+        f"import runpy, sys; sys.path.insert(0, {str(Path(STDIO[1]).parent)!r}); "
+        f"sys.stderr.write('a\\x1bb\\n'); runpy.run_path({STDIO[1]!r}, run_name='__main__')"
+    )
     arguments = ("call", "log", "level=warning", "text=careful", "--log-level", level)
     result = run(*arguments, *LEGACY, "--", sys.executable, "-c", noisy)
     assert result.exit_code == 0
@@ -150,7 +152,7 @@ def test_the_clients_own_log(make_console: Any, verbose: bool) -> None:
 
 
 def test_a_level_that_somebody_has_set_stays(make_console: Any) -> None:
-    console, file = make_console(terminal=False)
+    console, _ = make_console(terminal=False)
     logger = logging.getLogger("trio_mcp")
     logger.setLevel(logging.INFO)
     try:

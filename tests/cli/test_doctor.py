@@ -5,7 +5,6 @@ import errno
 import json
 import socket
 import sys
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +198,7 @@ def authority() -> trustme.CA:
 
 
 def soon(**days: float) -> datetime.datetime:
-    return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(**days)
+    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(**days)
 
 
 async def test_a_certificate_that_is_good(authority: trustme.CA, trusted: str) -> None:
@@ -228,7 +227,7 @@ async def test_an_authority_that_nobody_knows(authority: trustme.CA) -> None:
         found = failure(await examined(f"https://127.0.0.1:{port}/mcp"))
     assert (found.step, found.code) == ("TLS", 3)
     assert found.text.startswith(
-        "the certificate is not trusted: no authority that this machine knows vouches for it (it is for 127.0.0.1"
+        "the certificate is not trusted: no authority that this machine knows vouches for it (it is for "
     )
     assert "--ca FILE" in (found.advice or "")
 
@@ -533,9 +532,9 @@ def test_a_server_without_a_name() -> None:
 
 
 @pytest.fixture
-def shown(make_console: Any) -> Generator[tuple[Findings, Any]]:
+def shown(make_console: Any) -> tuple[Findings, Any]:
     console, file = make_console(terminal=True)
-    yield Findings(console), file
+    return Findings(console), file
 
 
 def test_nothing_of_a_server_steers_the_terminal(shown: tuple[Findings, Any]) -> None:

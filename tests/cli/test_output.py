@@ -9,8 +9,8 @@ from rich.console import Console
 
 from trio_mcp.cli.output import (
     ProgressView,
-    one_line,
     block_text,
+    one_line,
     print_contents,
     print_json,
     print_line,
