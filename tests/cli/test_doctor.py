@@ -97,7 +97,13 @@ def test_http_and_sse_is_told_to_be_old() -> None:
 
 def test_a_target_that_is_none() -> None:
     assert run("doctor", "ftp://a.example").exit_code == 2
-    assert run("doctor", "http://127.0.0.1:1/mcp", "--protocol-version", "1").exit_code == 3
+
+
+@pytest.mark.real
+def test_an_option_that_cannot_work_is_no_finding(full_server: Child) -> None:
+    result = run("doctor", full_server.url, "--protocol-version", "1")
+    assert result.exit_code == 2
+    assert "protocol_version must be" in result.stderr
 
 
 # Names and ports
@@ -497,6 +503,14 @@ async def test_lists_that_fail(autojump_clock: trio.testing.MockClock) -> None:
         ("prompts", "failed", "no answer within 5 s", 1),
         ("further", "ok", "x/y", 1),
     ]
+
+
+async def test_a_server_that_offers_nothing() -> None:
+    bare = Faulty()
+    bare.server_capabilities = types.ServerCapabilities()
+    findings = Findings(None)
+    await server.check_offer(findings, bare, 5)  # type: ignore[arg-type]
+    assert findings == []
 
 
 class FaultySession:

@@ -110,6 +110,20 @@ def test_who_stops_reading_hears_no_complaint() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
+def test_what_is_left_to_be_written_goes_nowhere(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> int:
+        raise BrokenPipeError
+
+    replaced: list[int] = []
+    monkeypatch.setattr(os, "dup2", lambda new, old: replaced.append(old))
+    with pytest.raises(typer.Exit) as caught:
+        exits.run(main)
+    assert caught.value.exit_code == exits.FAILED
+    assert replaced == [sys.stdout.fileno()]
+
+
 def test_the_time_is_up(capsys: pytest.CaptureFixture[str]) -> None:
     async def main() -> int:
         await trio.sleep_forever()

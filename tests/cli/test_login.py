@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mcp_types as types
 import pytest
 import trio
 
-from trio_mcp import ClientKey, OAuthError, Registration, StoredToken, TokenKey
+from trio_mcp import ClientKey, HttpConnector, OAuthError, Registration, StoredToken, TokenKey, UsageError
 from trio_mcp.cli import login
 from trio_mcp.cli.logins import open_storage
 
@@ -118,7 +119,7 @@ async def test_the_address_can_be_pasted(
     with pytest.raises(OAuthError, match="no address was given"):
         await guide("http://a.example")
     monkeypatch.setattr(login, "is_at_terminal", lambda: False)
-    with pytest.raises(login.UsageError, match="needs a terminal"):
+    with pytest.raises(UsageError, match="needs a terminal"):
         await guide("http://a.example")
 
 
@@ -129,11 +130,16 @@ def test_a_server_that_asks_for_no_login(full_server: Child) -> None:
     assert done.stderr == f"{full_server.url} asks for no login; nothing was kept\n"
 
 
-@pytest.mark.parametrize("target", [("ws://a.example",), ("--", "server")])
-def test_a_login_is_for_http(target: tuple[str, ...]) -> None:
-    for command in ("login", "logout"):
-        result = run(command, *target)
-        assert (result.exit_code, result.stderr) == (2, "error: a login is for http:// and https://\n")
+@pytest.mark.real
+def test_a_server_without_tools(full_server: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HttpConnector, "server_capabilities", types.ServerCapabilities())
+    assert run("login", full_server.url).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["login", "logout"])
+def test_a_login_is_for_a_url(command: str) -> None:
+    result = run(command, "--", "server")
+    assert (result.exit_code, result.stderr) == (2, "error: a login is for a URL, and not for a command\n")
 
 
 def test_a_client_of_the_persons_own_goes_with_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:

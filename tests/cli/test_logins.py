@@ -35,6 +35,8 @@ async def test_a_login_is_used_for_its_resource_only() -> None:
     assert await auth(url="https://a.example/mcp/deeper") is not None
     assert await auth(url="https://a.example/other") is None
     assert await auth(url="https://b.example/mcp") is None
+    assert await auth(url="wss://a.example/mcp") is not None
+    assert await auth(url="ws://a.example/mcp") is None
 
 
 async def test_the_nearest_resource_comes_first() -> None:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -19,6 +17,7 @@ from trio_mcp.cli.session import Session
 from trio_mcp.testing import Call, ScriptedServer
 
 from ..real.children import Child
+from .helpers import run
 
 MakeConsole: TypeAlias = Callable[..., tuple[Console, io.StringIO]]
 
@@ -83,19 +82,19 @@ def script(server: ScriptedServer, **capabilities: object) -> None:
 # With a real server
 
 
-def piped(server: Child, *lines: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "trio_mcp", "repl", server.url, *options],
-        input="\n".join(lines),
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+@pytest.fixture
+def piped(full_server: Child, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs the command with lines on its stdin."""
+
+    def piped(*lines: str, options: tuple[str, ...] = ()) -> Any:
+        monkeypatch.setattr("trio_mcp.cli.lines.read_line", Typed(*lines)._next)
+        return run("repl", full_server.url, *options)
+
+    return piped
 
 
 @pytest.mark.real
-def test_each_line_of_a_pipe_is_a_command(full_server: Child) -> None:
+def test_each_line_of_a_pipe_is_a_command(piped: Callable[..., Any]) -> None:
     lines = [
         "tools  # a comment",
         "",
@@ -112,8 +111,8 @@ def test_each_line_of_a_pipe_is_a_command(full_server: Child) -> None:
         "exit",
         "never reached",
     ]
-    result = piped(full_server, *lines)
-    assert (result.returncode, result.stderr) == (0, "")
+    result = piped(*lines)
+    assert (result.exit_code, result.stderr) == (0, "")
     at = 0
     for text in (
         "add\t\ta: integer, b: integer",
@@ -131,16 +130,16 @@ def test_each_line_of_a_pipe_is_a_command(full_server: Child) -> None:
 
 
 @pytest.mark.real
-def test_results_as_json(full_server: Child) -> None:
-    result = piped(full_server, "prompts", options=("--json",))
+def test_results_as_json(piped: Callable[..., Any]) -> None:
+    result = piped("prompts", options=("--json",))
     assert json.loads(result.stdout)[0]["name"] == "introduce"
 
 
 @pytest.mark.real
-def test_errors_do_not_end_it_and_the_first_one_is_the_exit_code(full_server: Child) -> None:
+def test_errors_do_not_end_it_and_the_first_one_is_the_exit_code(piped: Callable[..., Any]) -> None:
     lines = ["fail", "ad", "call", "complete x", "log loud", "'", "read memo://nothing", "add a=1 b=1"]
-    result = piped(full_server, *lines)
-    assert result.returncode == 1  # of the tool that failed
+    result = piped(*lines)
+    assert result.exit_code == 1  # of the tool that failed
     assert '"result": 2' in result.stdout
     complaints = result.stderr.splitlines()
     for complaint, expected in zip(

@@ -1,5 +1,4 @@
 import json
-import subprocess
 
 import mcp_types as types
 import pytest
@@ -7,30 +6,43 @@ import trio
 
 import trio_mcp
 from trio_mcp.cli import watching
+from trio_mcp.cli.connecting import Connecting
 
 from ..real.children import Child
-from .helpers import LEGACY, run, started, wait_for
+from .helpers import LEGACY, run
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("as_json", "options"), [(True, ("--json",)), (False, ())])
-def test_listen(full_server: Child, as_json: bool, options: tuple[str, ...]) -> None:
-    arguments = ("--tools", "--uri", "memo://touched", "-n", "2", *options)
-    with started("listen", full_server.url, *arguments, stdin=subprocess.PIPE) as process:
-        wait_for(process, "listening to")
-        trio.run(touch, full_server.url)
-        stdout, stderr = process.communicate(timeout=10)
-    assert (process.returncode, stderr) == (0, "")
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_listen(
+    full_server: Child,
+    as_json: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listening = trio.Event()
+
+    def noted(console: object, text: str) -> None:
+        assert text == f"listening to {full_server.url}; Ctrl-C ends it"
+        listening.set()
+
+    monkeypatch.setattr(watching, "print_text", noted)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(touch, full_server.url, listening)
+            code = await watching.listen(
+                Connecting(full_server.url), tools=True, uri=["memo://touched"], count=2, json=as_json
+            )
+    assert code == 0
+    lines = capsys.readouterr().out.splitlines()
     if as_json:
-        assert [json.loads(line)["event"] for line in stdout.splitlines()] == [
-            "ResourceUpdated",
-            "ToolsChanged",
-        ]
+        assert [json.loads(line)["event"] for line in lines] == ["ResourceUpdated", "ToolsChanged"]
     else:
-        assert stdout.splitlines() == ["memo://touched has changed", "the list of tools has changed"]
+        assert lines == ["memo://touched has changed", "the list of tools has changed"]
 
 
-async def touch(url: str) -> None:
+async def touch(url: str, listening: trio.Event) -> None:
+    await listening.wait()
     async with trio_mcp.open_connector(url) as c:
         await c.call_tool("touch")
 

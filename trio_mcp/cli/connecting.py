@@ -230,8 +230,6 @@ class Connecting:
             return self.token
         if any(name.lower() == "authorization" for name in options["headers"]):
             return configured
-        if not url.lower().startswith("http"):
-            return configured
         from .logins import kept_auth  # with OAuth, which a command on stdio need not wait for
 
         return await kept_auth(url, configured, f"trio-mcp login {self.place.shown}")

@@ -65,7 +65,8 @@ def run(main: Callable[[], Awaitable[int]], *, timeout: float | None = None) -> 
     try:
         code = trio.run(limited)
     except BrokenPipeError:  # of stdout: whoever reads it, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail again
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # what is left would fail again
         code = FAILED
     except OSError as exc:  # the connector's own are typed: this is what could not be written
         sys.stderr.write(f"error: {exc}\n")

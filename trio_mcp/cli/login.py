@@ -87,8 +87,8 @@ async def login(
 
 def _url(where: Connecting) -> str:
     url = where.place.url
-    if url is None or not url.lower().startswith("http"):
-        raise UsageError("a login is for http:// and https://")
+    if url is None:
+        raise UsageError("a login is for a URL, and not for a command")
     return url
 
 

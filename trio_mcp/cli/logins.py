@@ -29,6 +29,8 @@ async def keys_for(storage: FileStorage, url: str) -> list[TokenKey]:
     """What is kept for the server at `url`; of several, that of the nearest resource first."""
     if not storage.directory.is_dir():  # and it is not made before there is something to keep
         return []
+    if url.lower().startswith("ws"):
+        url = f"http{url[2:]}"  # a WebSocket begins as a GET of that, which is what a token is for
     keys = [key for key in await storage.entries() if covers(key.resource, url)]
     return sorted(keys, key=lambda key: len(key.resource), reverse=True)
 

@@ -13,7 +13,6 @@ from ..connector import Connector
 from ..errors import UsageError
 from ..features.listening.events import (
     Event,
-    Gap,
     PromptsChanged,
     ResourcesChanged,
     ResourceUpdated,
@@ -86,8 +85,8 @@ def _as_text(event: Event) -> str:
             return f"{uri} has changed"
         case TaskChanged(task_id=task_id, status=status):
             return f"task {task_id}: {status}"
-        case Gap(reason=reason):
-            return f"events may have been missed: {reason}"
+        case _:
+            return f"events may have been missed: {event.reason}"
 
 
 def _as_object(event: Event) -> dict[str, Any]:
