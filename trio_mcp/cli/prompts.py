@@ -14,7 +14,7 @@ from .connecting import Connecting
 from .exits import DONE
 from .listings import print_prompts
 from .output import print_json, print_messages, print_text
-from .session import Session
+from .session import Session, listed
 from .tools import AsJson, Words
 
 __all__ = ["complete", "prompt", "prompts", "show_completions", "show_prompt", "show_prompts"]
@@ -28,7 +28,7 @@ async def prompts(where: Connecting, json: AsJson = False) -> int:
 
 async def show_prompts(session: Session, json: bool) -> int:
     """Print the prompts; see `prompts`."""
-    found = await session.connector.list_prompts()
+    found = await listed(session.connector.list_prompts)
     if json:
         print_json(session.console, found)
     elif found:

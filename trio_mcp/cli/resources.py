@@ -17,7 +17,7 @@ from .connecting import Connecting
 from .exits import DONE
 from .listings import print_resources
 from .output import print_contents, print_json, print_text
-from .session import Session
+from .session import Session, listed
 from .tools import AsJson, Words
 
 __all__ = ["read", "resources", "show_resource", "show_resources"]
@@ -32,8 +32,8 @@ async def resources(where: Connecting, json: AsJson = False) -> int:
 async def show_resources(session: Session, json: bool) -> int:
     """Print the resources; see `resources`."""
     c = session.connector
-    found = await c.list_resources()
-    templates = await c.list_resource_templates()
+    found = await listed(c.list_resources)
+    templates = await listed(c.list_resource_templates)
     if json:
         print_json(session.console, {"resources": found, "resourceTemplates": templates})
     elif found or templates:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import mcp_types as types
 from rich.console import Console
 
 from ..connector import Connector
+from ..errors import MCPError
 from .output import ProgressView
 from .terminal import Terminal
 
-__all__ = ["Session"]
+__all__ = ["Session", "listed"]
+
+T = TypeVar("T")
 
 
 class Session:
@@ -53,3 +56,13 @@ class Session:
         else:
             with self._view.paused():
                 yield
+
+
+async def listed(fetch: Callable[[], Awaitable[list[T]]]) -> list[T]:
+    """What `fetch` lists; nothing, where the server does not know such things at all."""
+    try:
+        return await fetch()
+    except MCPError as exc:
+        if exc.code != types.METHOD_NOT_FOUND:
+            raise
+        return []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -12,7 +12,7 @@ from ...connector import Connector
 from ...errors import ConnectorError
 from ...protocol.versions import is_modern
 from ..exits import FAILED, code_of
-from ..session import Session
+from ..session import Session, listed
 from ..watching import pinged
 from .findings import Findings, Stopwatch
 
@@ -36,7 +36,7 @@ def tell_server(findings: Findings, c: Connector, seconds: float) -> None:
 async def check_offer(findings: Findings, c: Connector, patience: float) -> None:
     """What it offers, each list asked for."""
     offered = c.server_capabilities
-    lists: list[tuple[str, object, Callable[[], Awaitable[Sequence[object]]]]] = [
+    lists: list[tuple[str, object, Callable[[], Awaitable[list[Any]]]]] = [
         ("tools", offered.tools, c.list_tools),
         ("resources", offered.resources, c.list_resources),
         ("templates", offered.resources, c.list_resource_templates),
@@ -48,7 +48,7 @@ async def check_offer(findings: Findings, c: Connector, patience: float) -> None
         watch = Stopwatch()
         try:
             with trio.fail_after(patience):
-                count = len(await fetch())
+                count = len(await listed(fetch))
         except trio.TooSlowError as exc:
             # The connector's own deadlines are both.
             why = exc.message if isinstance(exc, ConnectorError) else f"no answer within {patience:g} s"
