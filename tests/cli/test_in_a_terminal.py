@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -160,3 +161,45 @@ def test_the_repl(url: str) -> None:
         _, code = screen.end()
     assert code == 0
     assert trio.run(cancelled_calls, url, before + 1) == before + 1
+
+
+HOSTILE = ("--", sys.executable, str(Path(__file__).with_name("hostile_server.py")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("tools",), "described"),
+        (("prompts",), "prompt"),
+        (("read", "memo://evil"), "content"),
+        (("call", "evi"), "nearest: evil"),
+        (("doctor",), "hostile"),
+    ],
+    ids=" ".join,
+)
+def test_a_hostile_server_does_not_steer_the_terminal(arguments: tuple[str, ...], expected: str) -> None:
+    with terminal(*arguments, *HOSTILE) as screen:
+        shown, _ = screen.end()
+    assert expected in shown
+    assert "stderr" in shown
+    assert_harmless(shown)
+
+
+def test_a_hostile_call_does_not_steer_the_terminal() -> None:
+    with terminal("call", "evil", *LEGACY, *HOSTILE) as screen:
+        shown = screen.sees("asked")
+        shown += screen.sees(r"Answer.*\(string\):")
+        screen.types("x")
+        shown += screen.sees("Send this")
+        screen.types("")
+        shown += screen.end()[0]
+    for text in ("progress", "logged", "result"):
+        assert text in shown
+    assert_harmless(shown)
+
+
+def assert_harmless(shown: str) -> None:
+    """Nothing but what rich draws with: colours, the cursor, lines that are erased."""
+    assert not re.search("[\x07\x80-\x9f\u202e]", shown)
+    assert not re.search(r"\x1b(?!\[[0-9;?]*[mhlAKG])", shown)
+    assert "owned" in shown
