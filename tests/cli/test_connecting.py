@@ -56,10 +56,19 @@ def test_options_reach_the_connector(seen: list[Any]) -> None:
 def test_options_come_before_those_of_a_configuration_file(seen: list[Any]) -> None:
     server = {"url": "http://a/mcp", "headers": {"A": "old", "B": "kept"}, "timeout": 7}
     Path("mcp.json").write_text(json.dumps({"mcpServers": {"a": server}}))
-    assert run("tools", "a", "-H", "A: new").exit_code == 3
+    assert run("tools", "a", "-H", "a: new").exit_code == 3
     ((_, options),) = seen
-    assert options["headers"] == {"A": "new", "B": "kept"}
+    assert options["headers"] == {"a": "new", "B": "kept"}
     assert options["timeout"] == 7
+
+
+def test_a_token_in_the_environment_is_not_for_where_a_file_leads_to(seen: list[Any]) -> None:
+    Path("mcp.json").write_text(json.dumps({"mcpServers": {"a": {"url": "http://a/mcp"}}}))
+    environment = {"TRIO_MCP_TOKEN": "secret"}
+    run("tools", "a", env=environment)
+    run("tools", "a", "--token", "given", env=environment)
+    run("tools", "http://a/mcp", env=environment)
+    assert [options["auth"] for _, options in seen] == [None, "given", "secret"]
 
 
 def test_a_command_gets_the_variables_that_are_named(
@@ -81,6 +90,7 @@ def test_a_command_gets_the_variables_that_are_named(
         (("--transport", "sse", "--", "x"), "--transport is for URLs"),
         (("--header", "a: b", "--", "x"), "--header is for URLs"),
         (("--insecure", "--", "x"), "--insecure is for URLs"),
+        (("--token", "t", "--", "x"), "--token is for URLs"),
         (("ws://a", "--transport", "sse"), "--transport is for http:// and https://"),
         (("http://a", "--ca", "f", "--insecure"), "--ca and --insecure exclude each other"),
         (("http://a", "--log-level", "loud"), "--log-level is one of debug, info"),

@@ -30,6 +30,8 @@ from .terminal import NO_TERMINAL, is_at_terminal
 
 __all__ = ["LOG_LEVELS", "Connecting", "ask_for_logs"]
 
+TOKEN_VARIABLE: Final = "TRIO_MCP_TOKEN"
+
 _PANEL: Final = "Connecting"
 LOG_LEVELS: Final = get_args(types.LoggingLevel)
 
@@ -72,11 +74,9 @@ class Connecting:
     ] = None
     token: Annotated[
         str | None,
-        # In the environment other users cannot see it, as they can in the list of processes.
         typer.Option(
             "--token",
-            envvar="TRIO_MCP_TOKEN",
-            help="A bearer token; better given by the environment.",
+            help=f"A bearer token; for a URL, better in {TOKEN_VARIABLE}, where others cannot see it.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -208,11 +208,14 @@ class Connecting:
         }
         if url is None:
             for name, value in given.items():
-                # A token may be in the environment for the sake of other commands.
-                if value and name != "--token":
+                if value:
                     raise UsageError(f"{name} is for URLs")
             return options
-        options["headers"] = {**(options.get("headers") or {}), **parse_headers(self.header or ())}
+        headers = parse_headers(self.header or ())
+        given_names = {name.lower() for name in headers}
+        configured = options.get("headers") or {}
+        headers |= {name: value for name, value in configured.items() if name.lower() not in given_names}
+        options["headers"] = headers
         if self.transport is not None:
             if not url.lower().startswith("http"):
                 raise UsageError("--transport is for http:// and https://")
@@ -226,8 +229,12 @@ class Connecting:
 
     async def _auth(self, url: str, options: dict[str, Any]) -> Any:
         configured = options.get("auth")
-        if self.token is not None:
-            return self.token
+        token = self.token
+        if token is None and self.place.name is None:
+            # It is for a URL that the person types, and not for wherever a file leads to.
+            token = os.environ.get(TOKEN_VARIABLE) or None
+        if token is not None:
+            return token
         if any(name.lower() == "authorization" for name in options["headers"]):
             return configured
         from .logins import kept_auth  # with OAuth, which a command on stdio need not wait for

@@ -70,8 +70,7 @@ async def login(
         on_redirect=_guide(notes, browser=not no_browser and not paste, paste=paste),
         **{name: value for name, value in given.items() if value},
     )
-    # Whatever token the environment has, this is about another one.
-    async with replace(where, token=None).open(auth=oauth) as session:
+    async with where.open(auth=oauth) as session:
         c = session.connector
         if c.server_capabilities.tools is not None:
             await c.list_tools()  # some servers let anybody connect
