@@ -35,9 +35,9 @@ class Session:
     connector: Connector
 
     def __init__(self, console: Console, notes: Console, closed: str | None) -> None:
-        self.console = console
-        self.notes = notes
-        self.terminal = Terminal(notes, self._paused, closed=closed)
+        self.console: Console = console
+        self.notes: Console = notes
+        self.terminal: Terminal = Terminal(notes, self._paused, closed=closed)
         self._view: ProgressView | None = None
 
     async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> types.CallToolResult:

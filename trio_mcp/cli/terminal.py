@@ -61,8 +61,8 @@ class Terminal:
         closed: str | None,
         read: ReadLine = read_line,
     ) -> None:
-        self.server = "the server"
-        self.closed = closed
+        self.server: str = "the server"
+        self.closed: str | None = closed
         self._console = console
         self._paused = paused
         self._read = read
