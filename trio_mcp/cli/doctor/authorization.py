@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import httpx2
+import trio
 
 from ...auth.challenges import parse_challenges, read_demand
 from ...auth.discovery import Discovered, discover
@@ -14,6 +16,7 @@ from ...auth.guard import Guard
 from ...errors import AccessDenied, OAuthError
 from ...http import open_engine
 from ...http.fetch import EngineSend
+from ...network import TcpNetwork, close_at_once
 from .findings import Findings, Stopwatch
 
 __all__ = ["check_authorization"]
@@ -70,7 +73,12 @@ async def _discovered(
     exc: AccessDenied, url: httpx2.URL, options: Mapping[str, Any], patience: float
 ) -> Discovered:
     guard = Guard(str(url))
-    async with open_engine(url, verify=options.get("verify", True), dial=guard.guarded) as engine:
+    with suppress(OSError), trio.move_on_after(patience):
+        # Where the server is, is where its authorization server may be, too.
+        port = url.port or (443 if url.scheme == "https" else 80)
+        await close_at_once(await guard.watched(TcpNetwork()).open_stream(url.host, port))
+    verify = options.get("verify", True)
+    async with open_engine(url, verify=verify, dial=guard.guarded, anywhere=True) as engine:
         fetcher = Fetcher(EngineSend(engine, patience), guard)
         found = await discover(fetcher, str(url), read_demand(exc.www_authenticate), None)
     if not found.published:
