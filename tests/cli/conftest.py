@@ -4,15 +4,26 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from ..real.children import Child, start_mcp_server
+
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What rich and typer look at: the tests say themselves what is a terminal."""
-    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "TRIO_MCP_TOKEN"):
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What rich and typer look at: the tests say themselves what is a terminal; and files of this test's."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setenv("TRIO_MCP_TOKENS", str(home / "tokens"))
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("TRIO_MCP_TOKEN", "TRIO_MCP_CONFIG", "TRIO_MCP_CLIENT_SECRET"):
         monkeypatch.delenv(name, raising=False)
     for name in ("GITHUB_ACTIONS", "PY_COLORS", "CLICOLOR_FORCE"):  # typer takes these for a terminal
         monkeypatch.delenv(name, raising=False)
@@ -37,6 +48,14 @@ def url() -> Iterator[str]:
         finally:
             process.kill()
             process.wait(5)
+
+
+@pytest.fixture(scope="session")
+def full_server() -> Iterator[Child]:
+    """A server with tools, resources and prompts, in a child process."""
+    child = start_mcp_server()
+    yield child
+    child.stop()
 
 
 @pytest.fixture

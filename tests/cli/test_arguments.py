@@ -1,3 +1,6 @@
+import io
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,7 +56,7 @@ def test_words_are_taken_apart_at_the_first_equals_sign() -> None:
 
 @pytest.mark.parametrize("word", ["a", "", "=b", ":=1"])
 def test_other_words_are_refused(word: str) -> None:
-    with pytest.raises(UsageError, match="key=value or key:=json"):
+    with pytest.raises(UsageError, match="key=value, key:=json, @file or -"):
         parse_arguments([word])
 
 
@@ -143,8 +146,48 @@ def test_a_bad_header_is_refused_and_not_shown(word: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_what_the_schema_requires_must_be_there() -> None:
-    schema = {"properties": {"a": {"type": "integer"}}, "required": ["a", "b"]}
-    with pytest.raises(UsageError, match="missing: b;"):
-        typed_arguments(parse_arguments(["a=1"]), schema)
-    assert typed_arguments(parse_arguments(["a=1", "b=x"]), schema) == {"a": 1, "b": "x"}
+def test_a_value_may_be_in_a_file(tmp_path: Path) -> None:
+    text, json = tmp_path / "text", tmp_path / "json"
+    text.write_bytes(b"\xef\xbb\xbf5\n")
+    json.write_text("[1]")
+    values = typed(f"text=@{text}", f"count=@{text}", f"list:=@{json}", 'unknown:="@x"')
+    assert values == {"text": "5\n", "count": 5, "list": [1], "unknown": "@x"}
+
+
+def test_all_arguments_may_be_in_a_file_and_those_beside_it_come_before(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text('{"count": 1, "text": "x", "map": {"a": null}}')
+    (tmp_path / "b").write_text('{"text": "y"}')
+    assert typed("count=2", f"@{tmp_path}/a", f"@{tmp_path}/b") == {
+        "count": 2,
+        "text": "y",
+        "map": {"a": None},
+    }
+
+
+@pytest.mark.parametrize("word", ["-", "@-"])
+def test_all_arguments_may_be_on_stdin(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "\xc3\xa4"}')))
+    assert typed(word) == {"text": "ä"}
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        ("@none", "cannot read 'none': No such file or directory"),
+        (
+            "a=@none",
+            "cannot read 'none': No such file or directory; a text that begins with @ is given as a:='",
+        ),
+        ("@list", "'list' must hold a JSON object of arguments"),
+        ("@broken", "'broken' must hold a JSON object of arguments"),
+        ("@latin", "cannot read 'latin': it is not UTF-8"),
+        ("@nu\0l", "cannot read 'nu\\x00l': it is no name of a file"),
+    ],
+)
+def test_files_that_cannot_be_used(word: str, complaint: str) -> None:
+    Path("list").write_text("[1]")
+    Path("broken").write_text("{")
+    Path("latin").write_bytes(b"\xe4")
+    with pytest.raises(UsageError) as caught:
+        parse_arguments([word])
+    assert str(caught.value).startswith(complaint)

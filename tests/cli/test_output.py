@@ -9,27 +9,19 @@ from rich.console import Console
 
 from trio_mcp.cli.output import (
     ProgressView,
+    block_text,
     one_line,
+    print_contents,
     print_json,
+    print_line,
     print_log,
+    print_messages,
     print_result,
     print_text,
-    print_tools,
     printable,
-    signature,
 )
 
 MakeConsole: TypeAlias = Callable[..., tuple[Console, io.StringIO]]
-
-ADD = types.Tool(
-    name="add[red]",
-    description="Add\x1b[31m two\nnumbers",
-    input_schema={
-        "properties": {"a": {"type": "integer"}, "b": {"type": ["null", "integer"]}, "c": {}},
-        "required": ["a"],
-    },
-)
-BARE = types.Tool(name="bare", input_schema={"properties": 5, "required": 5})
 
 
 def test_control_characters_are_shown_instead_of_obeyed() -> None:
@@ -56,28 +48,6 @@ def test_json(make_console: MakeConsole) -> None:
     assert "ä" in file.getvalue()
 
 
-def test_tools_as_a_table(make_console: MakeConsole) -> None:
-    console, file = make_console(terminal=True)
-    print_tools(console, [ADD, BARE])
-    shown = file.getvalue()
-    for text in ("name", "description", "arguments", "add[red]", "Add\\x1b[31m", "bare"):
-        assert text in shown
-    assert "\x1b[31m" not in shown
-
-
-def test_tools_in_a_pipe_are_a_line_each(make_console: MakeConsole) -> None:
-    console, file = make_console(terminal=False)
-    print_tools(console, [ADD, BARE])
-    assert file.getvalue().splitlines() == [
-        "add[red]\tAdd\\x1b[31m two numbers\ta: integer, b?: integer or null, c?: any",
-        "bare\t\t",
-    ]
-
-
-def test_a_signature_of_no_schema() -> None:
-    assert signature({}) == ""
-
-
 def result(content: list[dict[str, Any]], structured: object = None) -> types.CallToolResult:
     return types.CallToolResult.model_validate({"content": content, "structuredContent": structured})
 
@@ -94,6 +64,7 @@ def test_every_kind_of_content(make_console: MakeConsole) -> None:
                 {"type": "resource_link", "uri": "file:///a", "name": "a"},
                 {"type": "resource", "resource": {"uri": "file:///b", "text": "text of b"}},
                 {"type": "resource", "resource": {"uri": "file:///c", "blob": "AA=="}},
+                {"type": "resource", "resource": {"uri": "file:///d", "blob": "", "mimeType": "a/b"}},
             ]
         ),
     )
@@ -104,7 +75,8 @@ def test_every_kind_of_content(make_console: MakeConsole) -> None:
         "[audio, audio/wav, 4 characters of base64]",
         "[resource file:///a]",
         "text of b",
-        "[resource file:///c]",
+        "[resource file:///c, bytes, 4 characters of base64]",
+        "[resource file:///d, a/b, 0 characters of base64]",
     ]
 
 
@@ -163,3 +135,32 @@ def test_no_progress_draws_nothing(make_console: MakeConsole) -> None:
     with ProgressView(console) as view, view.paused():
         pass
     assert file.getvalue() == ""
+
+
+def test_content_that_only_models_know_is_named() -> None:
+    assert block_text(types.ToolUseContent(id="1", name="add", input={})) == "[tool_use]"
+
+
+def test_messages_of_a_prompt(make_console: MakeConsole) -> None:
+    console, file = make_console(terminal=False)
+    message = {"role": "user", "content": {"type": "text", "text": "Hello"}}
+    print_messages(console, types.GetPromptResult.model_validate({"messages": [message]}))
+    assert file.getvalue() == "user: Hello\n"
+
+
+def test_contents_of_a_resource(make_console: MakeConsole) -> None:
+    console, file = make_console(terminal=True)
+    print_contents(
+        console,
+        types.ReadResourceResult.model_validate(
+            {"contents": [{"uri": "a:", "text": "x\x1b[2J"}], "ttlMs": 0, "cacheScope": "private"}
+        ),
+    )
+    assert file.getvalue() == "x\\x1b[2J\n"
+
+
+def test_one_of_many_lines(make_console: MakeConsole) -> None:
+    console, file = make_console(terminal=False)
+    print_line(console, {"a": "ä\n"})
+    print_line(console, "text")
+    assert file.getvalue() == '{"a": "ä\\n"}\ntext\n'

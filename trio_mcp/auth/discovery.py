@@ -19,7 +19,7 @@ from .challenges import Demand
 from .documents import ProtectedResource, ServerMetadata, read
 from .fetcher import Fetcher
 
-__all__ = ["Discovered", "canonical_resource", "discover", "server_metadata"]
+__all__ = ["Discovered", "canonical_resource", "covers", "discover", "server_metadata"]
 
 _RESOURCE: Final = "/.well-known/oauth-protected-resource"
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
@@ -97,7 +97,7 @@ async def _protected_resource(fetcher: Fetcher, url: str, demand: Demand) -> Pro
             resource = read(ProtectedResource, document)
         except ValueError as exc:
             raise OAuthError("discovery", f"{place} is no resource metadata: {exc}") from None
-        if not _covers(resource.resource, url):
+        if not covers(resource.resource, url):
             raise OAuthError(
                 "discovery",
                 f"{place} describes another resource than this MCP server: {resource.resource[:200]!r}",
@@ -186,7 +186,7 @@ def canonical_resource(url: str) -> str:
     return str(parsed.copy_with(fragment=None, query=None, path=parsed.path.rstrip("/") or "/")).rstrip("/")
 
 
-def _covers(resource: str, url: str) -> bool:
+def covers(resource: str, url: str) -> bool:
     """Whether `url` is the resource or lies under it, in whole segments of its path."""
     try:
         ours, theirs = httpx2.URL(url), httpx2.URL(resource)

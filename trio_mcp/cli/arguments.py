@@ -1,14 +1,17 @@
-"""What the command line's words mean: `key=value`, `key:=json` and `Name: value`. Pure functions.
+"""What the command line's words mean: `key=value`, `key:=json`, `@file`, `-` and `Name: value`.
 
 `a=1` is a string, unless the tool's input schema says that `a` is something else. `a:=[1, 2]` is JSON,
-whatever the schema says.
+whatever the schema says. `a=@file` and `a:=@file` are the same with what the file holds; `@file` alone, or
+`-` for stdin, is a JSON object of arguments, and those that are given beside it come before it.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UsageError
@@ -45,22 +48,60 @@ class Argument:
 
 
 def parse_arguments(words: Iterable[str]) -> list[Argument]:
-    """`words` as arguments; what the texts mean is for `typed_arguments` to say.
+    """`words` as arguments; what the texts mean is for `typed_arguments` to say. Files and stdin are read.
 
     Raises:
-        UsageError: a word that is neither `key=value` nor `key:=json`, or a key that comes twice.
+        UsageError: a word that is none of the forms, a key that comes twice, or a file that cannot be read.
     """
     found: dict[str, Argument] = {}
+    whole: dict[str, Argument] = {}
     for word in words:
+        if word == "-" or word.startswith("@"):
+            whole |= _read_object(word.removeprefix("@"))
+            continue
         key, equals, text = word.partition("=")
         is_json = key.endswith(":")
         key = key.removesuffix(":")
         if not equals or not key:
-            raise UsageError(f"an argument is key=value or key:=json, not {word!r}")
+            raise UsageError(f"an argument is key=value, key:=json, @file or -, not {word!r}")
         if key in found:
             raise UsageError(f"the argument {key!r} is given twice")
+        if text.startswith("@"):
+            text = _read(text[1:], f"; a text that begins with @ is given as {key}:='\"@…\"'")
         found[key] = Argument(key, text, is_json)
-    return list(found.values())
+    return list((whole | found).values())
+
+
+def _read_object(source: str) -> dict[str, Argument]:
+    try:
+        value = _parse_json(_read(source))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UsageError(f"{_called(source)} must hold a JSON object of arguments")
+    return {key: Argument(key, json.dumps(each), True) for key, each in value.items()}
+
+
+def _read(source: str, hint: str = "") -> str:
+    """What the file `source` holds, or stdin.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as exc:
+        why = exc.strerror
+    except UnicodeDecodeError:
+        why = "it is not UTF-8"
+    except ValueError:  # a NUL in it
+        why = "it is no name of a file"
+    raise UsageError(f"cannot read {_called(source)}: {why}{hint}")
+
+
+def _called(source: str) -> str:
+    return "stdin" if source == "-" else repr(source)
 
 
 def typed_arguments(arguments: Iterable[Argument], input_schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +112,7 @@ def typed_arguments(arguments: Iterable[Argument], input_schema: Mapping[str, An
         input_schema: the tool's, which tells what `key=value` is converted to.
 
     Raises:
-        UsageError: a text that is not JSON, or is not what the schema wants, or none where it wants one.
+        UsageError: a text that is not JSON, or is not what the schema wants.
     """
     known = as_mapping(input_schema.get("properties"))
     values: dict[str, Any] = {}
@@ -83,10 +124,6 @@ def typed_arguments(arguments: Iterable[Argument], input_schema: Mapping[str, An
                 values[argument.key] = convert(argument.text, kinds(known.get(argument.key), input_schema))
         except ValueError as exc:
             raise UsageError(f"the argument {argument.key!r}: {exc}") from exc
-    required = input_schema.get("required")
-    missing = [name for name in required if name not in values] if isinstance(required, list) else []
-    if missing:
-        raise UsageError(f"missing: {', '.join(map(str, missing))}; `trio-mcp tools URL` tells their types")
     return values
 
 

@@ -21,7 +21,8 @@ from ..callbacks import RequestContext
 from ..connector import Connector
 from ..errors import ConnectError, MCPError
 from ..opening import open_connector
-from .output import ProgressView, one_line, print_text, print_tools, signature
+from .listings import print_tools, signature
+from .output import ProgressView, one_line, print_text
 
 __all__ = ["demo_server", "run"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,21 +18,20 @@ import mcp_types as types
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.table import Table
 from rich.text import Text
-
-from .arguments import as_list, as_mapping, kinds
 
 __all__ = [
     "ProgressView",
+    "block_text",
     "one_line",
+    "print_contents",
     "print_json",
+    "print_line",
     "print_log",
+    "print_messages",
     "print_result",
     "print_text",
-    "print_tools",
     "printable",
-    "signature",
 ]
 
 # All control characters but line feed and tab, and those that reverse the direction of a text.
@@ -62,58 +61,58 @@ def print_json(console: Console, value: object) -> None:
     print_text(console, json.dumps(value, indent=2, ensure_ascii=False, default=_dump))
 
 
+def print_line(console: Console, value: object) -> None:
+    """One of many: a text, or a JSON value on a line of its own; at once, whoever reads it."""
+    print_text(console, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    console.file.flush()
+
+
 def _dump(model: BaseModel) -> Any:
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def print_tools(console: Console, tools: Sequence[types.Tool]) -> None:
-    """A table of `tools`; one line for each, with tabs, where it is piped."""
-    if not console.is_terminal:
-        for tool in tools:
-            line = (tool.name, tool.description or "", signature(tool.input_schema))
-            print_text(console, "\t".join(map(one_line, line)))
-        return
-    table = Table("name", "description", "arguments", row_styles=("", "dim"))
-    table.columns[0].overflow = "fold"
-    for tool in tools:
-        table.add_row(
-            Text(printable(tool.name), style="bold"),
-            Text(printable(tool.description or "")),
-            Text(printable(signature(tool.input_schema))),
-        )
-    console.print(table)
-
-
-def signature(input_schema: dict[str, Any]) -> str:
-    """The arguments of a tool in short: `a: integer, b?: string`."""
-    required = as_list(input_schema.get("required"))
-    parts = []
-    for name, schema in as_mapping(input_schema.get("properties")).items():
-        kind = " or ".join(sorted(kinds(schema, input_schema))) or "any"
-        parts.append(f"{name}{'' if name in required else '?'}: {kind}")
-    return ", ".join(parts)
 
 
 def print_result(console: Console, result: types.CallToolResult) -> None:
     """The content of a tool's result: its texts, then its structured content as JSON."""
     for block in result.content:
-        print_text(console, _block_text(block))
+        print_text(console, block_text(block))
     structured = result.structured_content
     # Servers repeat structured content as text, for clients that know no other (26/server/tools).
     if structured is not None and not _repeats(result.content, structured):
         print_json(console, structured)
 
 
-def _block_text(block: types.ContentBlock) -> str:
-    if isinstance(block, types.TextContent):
-        return block.text
-    if isinstance(block, types.ResourceLink):
-        return f"[resource {block.uri}]"
-    if isinstance(block, types.EmbeddedResource):
-        if isinstance(block.resource, types.TextResourceContents):
-            return block.resource.text
-        return f"[resource {block.resource.uri}]"
-    return f"[{block.type}, {block.mime_type}, {len(block.data)} characters of base64]"
+def print_messages(console: Console, result: types.GetPromptResult) -> None:
+    """The messages of a prompt, each after whose it is."""
+    for message in result.messages:
+        print_text(console, f"{message.role}: {block_text(message.content)}")
+
+
+def print_contents(console: Console, result: types.ReadResourceResult) -> None:
+    """The contents of a resource; what is no text is only named."""
+    for each in result.contents:
+        print_text(console, _contents_text(each))
+
+
+def _contents_text(contents: types.TextResourceContents | types.BlobResourceContents) -> str:
+    if isinstance(contents, types.TextResourceContents):
+        return contents.text
+    kind = contents.mime_type or "bytes"
+    return f"[resource {contents.uri}, {kind}, {len(contents.blob)} characters of base64]"
+
+
+def block_text(block: types.ContentBlock | types.SamplingMessageContentBlock) -> str:
+    """A block of content as text; what is no text is named in brackets."""
+    match block:
+        case types.TextContent():
+            return block.text
+        case types.ResourceLink():
+            return f"[resource {block.uri}]"
+        case types.EmbeddedResource():
+            return _contents_text(block.resource)
+        case types.ImageContent() | types.AudioContent():
+            return f"[{block.type}, {block.mime_type}, {len(block.data)} characters of base64]"
+        case _:
+            return f"[{block.type}]"
 
 
 def _repeats(content: Iterable[types.ContentBlock], structured: object) -> bool:

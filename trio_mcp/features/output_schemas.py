@@ -7,12 +7,15 @@ and what it may cost is bounded; see `bounded_keywords.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import mcp_types as types
 
 from ..errors import InvalidOutput
 from .bounded_keywords import Budget, OverBudget, bounded_validator
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 __all__ = ["OutputSchema", "OutputSchemas"]
 
@@ -111,14 +114,27 @@ class OutputSchema:
         """Check `instance`, a JSON value.
 
         Raises:
-            InvalidOutput: it does not fit; or the schema refers to something outside of itself, makes no
-                sense, or is too expensive to evaluate.
+            InvalidOutput: it does not fit, or the schema cannot be used; see `failure`.
+        """
+        failure = self.failure(instance)
+        if failure is not None:
+            message = failure.message[:_MAX_MESSAGE]
+            raise InvalidOutput(
+                f"the tool's structured content is not valid at {failure.json_path}: {message}"
+            )
+
+    def failure(self, instance: object) -> ValidationError | None:
+        """The first reason for which `instance`, a JSON value, does not fit; None if it does.
+
+        Raises:
+            InvalidOutput: the schema refers to something outside of itself, makes no sense, or is too
+                expensive to evaluate.
         """
         import referencing.exceptions
 
         self._carrier.budget = Budget(self._has_pattern_properties)
         try:
-            failure = next(self._validator.iter_errors(cast("Any", instance)), None)
+            return next(self._validator.iter_errors(cast("Any", instance)), None)
         except InvalidOutput:
             raise
         except referencing.exceptions.Unresolvable as exc:
@@ -131,11 +147,6 @@ class OutputSchema:
             ) from exc
         except Exception as exc:
             raise _not_evaluated(exc) from exc
-        if failure is not None:
-            message = failure.message[:_MAX_MESSAGE]
-            raise InvalidOutput(
-                f"the tool's structured content is not valid at {failure.json_path}: {message}"
-            )
 
 
 class _Count:

@@ -30,6 +30,7 @@ __all__ = [
     "check_http_client",
     "check_verify",
     "directly",
+    "is_proxied",
     "open_engine",
     "ssl_context",
 ]
@@ -85,7 +86,7 @@ async def open_engine(
         transport = ClientAsTransport(http_client, bare=anywhere)
         async with _closing(httpx2.AsyncClient(transport=transport)) as client:
             yield ClientEngine(client, auth, max_size, bare=anywhere)
-    elif proxy is not None or (network is None and not anywhere and _is_proxied(url, auth)):
+    elif proxy is not None or (network is None and not anywhere and is_proxied(url, auth)):
         async with _closing(_proxied_client(verify, proxy)) as client:
             yield ClientEngine(client, auth, max_size)
     else:
@@ -111,7 +112,7 @@ class _AsNamed:
         self._proxied = proxied
 
     async def send(self, request: HttpRequest) -> tuple[Reply, Mapping[str, str]]:
-        proxied = _is_proxied(httpx2.URL(request.url), None)
+        proxied = is_proxied(httpx2.URL(request.url), None)
         return await (self._proxied if proxied else self._direct).send(request)
 
 
@@ -144,7 +145,7 @@ def _proxied_client(verify: Verify, proxy: str | None) -> httpx2.AsyncClient:
         ) from None
 
 
-def _is_proxied(url: httpx2.URL, auth: httpx2.Auth | None) -> bool:
+def is_proxied(url: httpx2.URL, auth: httpx2.Auth | None) -> bool:
     """Whether the environment names a proxy for `url`, as HTTPS_PROXY, ALL_PROXY and NO_PROXY do."""
     proxies = urllib.request.getproxies()
     if auth is not None:

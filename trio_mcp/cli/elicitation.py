@@ -6,23 +6,16 @@ can always decline. An address is shown in full and never opened without being a
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import mcp_types as types
-import trio
-from rich.console import Console
 
 from ..callbacks import RequestContext
 from .arguments import as_list, as_mapping, convert, kinds
-from .output import one_line, print_text
+from .terminal import Terminal
 
-__all__ = ["ReadLine", "TerminalPrompt", "read_line"]
-
-ReadLine: TypeAlias = Callable[[], str]
-"""Reads one line of the user, without its end; EOFError at the end of all input."""
+__all__ = ["ElicitationPrompt"]
 
 Value: TypeAlias = str | int | float | bool | list[str] | None
 
@@ -34,70 +27,32 @@ _LIMITS: Final = (
 )
 
 
-def read_line() -> str:
-    """A line from stdin.
+class ElicitationPrompt:
+    """An `elicitation_callback` that asks at the terminal, and declines where there is none."""
 
-    Not by `input`: a reader that is abandoned in its thread would hold the lock of stdin's buffer, and
-    the interpreter aborts at its end when it finds that lock taken. The raw file has none.
-    """
-    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as raw:
-        line = raw.readline()
-    if not line:
-        raise EOFError
-    return line.decode(sys.stdin.encoding, "replace").rstrip("\r\n")
-
-
-class TerminalPrompt:
-    """An `elicitation_callback` that asks at the terminal, and declines where there is none.
-
-    Args:
-        console: where to write; stderr's, so that stdout has nothing but the result.
-        paused: a block in which nothing else is drawn.
-        interactive: whether stdin is a terminal.
-        read: what reads a line; it may block.
-
-    Attributes:
-        server: who asks, as the user is told.
-    """
-
-    def __init__(
-        self,
-        console: Console,
-        paused: Callable[[], AbstractContextManager[None]],
-        *,
-        interactive: bool,
-        read: ReadLine = read_line,
-    ) -> None:
-        self._console = console
-        self.server = "the server"
-        self._paused = paused
-        self._interactive = interactive
-        self._read = read
-        # A server may ask several things at once; a person answers one after the other.
-        self._turn = trio.Lock()
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
 
     async def __call__(
         self, context: RequestContext, params: types.ElicitRequestParams
     ) -> types.ElicitResult:
-        if not self._interactive:
-            self._say(f"{self.server} asks: {one_line(params.message)}")
-            self._say("declined, as there is no terminal to answer at")
+        if self._terminal.closed is not None:
+            self._terminal.decline(params.message)
             return types.ElicitResult(action="decline")
-        async with self._turn:
-            with self._paused():
-                self._say(f"{self.server} asks:", style="bold")
-                self._say(params.message)
-                try:
-                    if isinstance(params, types.ElicitRequestURLParams):
-                        return await self._visit(params.url)
-                    return await self._fill_in(params.requested_schema)
-                except EOFError:
-                    return types.ElicitResult(action="cancel")
+        async with self._terminal.turn():
+            self._terminal.say(f"{self._terminal.server} asks:", style="bold")
+            self._terminal.say(params.message)
+            try:
+                if isinstance(params, types.ElicitRequestURLParams):
+                    return await self._visit(params.url)
+                return await self._fill_in(params.requested_schema)
+            except EOFError:
+                return types.ElicitResult(action="cancel")
 
     async def _visit(self, url: str) -> types.ElicitResult:
-        self._say("It wants you to open this address in a browser:")
-        self._say(f"  {url}")
-        agreed = await self._confirm("Have you opened it, or will you?", default=False)
+        self._terminal.say("It wants you to open this address in a browser:")
+        self._terminal.say(f"  {url}")
+        agreed = await self._terminal.confirm("Have you opened it, or will you?", default=False)
         return types.ElicitResult(action="accept" if agreed else "decline")
 
     async def _fill_in(self, schema: Mapping[str, Any]) -> types.ElicitResult:
@@ -107,42 +62,30 @@ class TerminalPrompt:
             value = await self._ask_field(name, as_mapping(field), name in required)
             if value is not None:
                 content[name] = value
-        if await self._confirm("Send this?", default=True):
+        if await self._terminal.confirm("Send this?", default=True):
             return types.ElicitResult(action="accept", content=content)
         return types.ElicitResult(action="decline")
 
     async def _ask_field(self, name: str, field: Mapping[str, Any], required: bool) -> Value:
         """The value for one field; None if it is left out: the connector fills in the defaults."""
         if description := field.get("description"):
-            self._say(f"  {description}", style="dim")
+            self._terminal.say(f"  {description}", style="dim")
         choices = _choices(field)
         for value, title in choices.items():
-            self._say(f"  {value}" if title == value else f"  {value}: {title}")
+            self._terminal.say(f"  {value}" if title == value else f"  {value}: {title}")
         label = str(field.get("title") or name)
         hint = _hint(field, required, bool(choices))
         while True:
-            text = (await self._ask(f"{label} {hint}:")).strip()
+            text = (await self._terminal.ask(f"{label} {hint}:")).strip()
             if not text:
                 if "default" in field or not required:
                     return None
-                self._say("  an answer is needed here; Ctrl-D cancels")
+                self._terminal.say("  an answer is needed here; Ctrl-D cancels")
                 continue
             try:
                 return _parse(text, field, choices)
             except ValueError as exc:
-                self._say(f"  {exc}")
-
-    async def _confirm(self, question: str, *, default: bool) -> bool:
-        answer = (await self._ask(f"{question} {'[Y/n]' if default else '[y/N]'}")).strip().lower()
-        return answer.startswith("y") if answer else default
-
-    async def _ask(self, question: str) -> str:
-        self._say(question)
-        # A thread, as reading a terminal blocks; a cancelled call does not wait for the user's answer.
-        return await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
-
-    def _say(self, text: str, style: str = "") -> None:
-        print_text(self._console, text, style)
+                self._terminal.say(f"  {exc}")
 
 
 def _choices(field: Mapping[str, Any]) -> dict[str, str]:

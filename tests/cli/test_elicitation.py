@@ -12,7 +12,8 @@ import trio
 from rich.console import Console
 
 from trio_mcp import RequestContext
-from trio_mcp.cli.prompting import TerminalPrompt, read_line
+from trio_mcp.cli.elicitation import ElicitationPrompt
+from trio_mcp.cli.terminal import NO_TERMINAL, Terminal, read_line
 
 MakeConsole: TypeAlias = Callable[..., tuple[Console, io.StringIO]]
 
@@ -31,8 +32,10 @@ class Asked:
         console, self._file = make_console(terminal=False)
         self.left = list(answers)
         self.pauses = 0
-        self.prompt = TerminalPrompt(console, self._paused, interactive=interactive, read=self._read)
-        self.prompt.server = "http://example.com/mcp"
+        closed = None if interactive else NO_TERMINAL
+        terminal = Terminal(console, self._paused, closed=closed, read=self._read)
+        terminal.server = "http://example.com/mcp"
+        self.prompt = ElicitationPrompt(terminal)
 
     def _read(self) -> str:
         if not self.left:
@@ -198,7 +201,7 @@ async def test_a_cancelled_call_does_not_wait_for_the_answer(make_console: MakeC
         return ""
 
     ask = Asked(make_console)
-    prompt = TerminalPrompt(console, ask._paused, interactive=True, read=read)
+    prompt = ElicitationPrompt(Terminal(console, ask._paused, closed=None, read=read))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(prompt, CONTEXT, form(a={}))

@@ -1,0 +1,114 @@
+"""What a target means: a URL, a command after `--`, or the name of a server in a configuration file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import UsageError
+from ..transports.stdio import StdioServer
+
+if TYPE_CHECKING:
+    from ..group.server import Server
+
+__all__ = ["CONFIG_VARIABLE", "Target", "as_word", "find_configuration", "known_names", "read_target"]
+
+CONFIG_VARIABLE: Final = "TRIO_MCP_CONFIG"
+
+_FILES: Final = (".mcp.json", "mcp.json")
+_NUL: Final = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server, and what a configuration file says of it.
+
+    Attributes:
+        where: a URL, or a program to be started.
+        options: of `open_connector`.
+        name: in the configuration file; None if it is from none.
+    """
+
+    where: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+
+    @property
+    def url(self) -> str | None:
+        """The URL, if it is one."""
+        return self.where if isinstance(self.where, str) else None
+
+    @property
+    def shown(self) -> str:
+        """What to write in the place of the target in another command line."""
+        if self.name is not None:
+            return self.name
+        return self.url or f"-- {self.where.command} …"
+
+
+def as_word(command: Sequence[str]) -> str:
+    """A command as the word that stands for it in the place of the target.
+
+    NUL is what no word of a command line can have in it, so it cannot be taken for anything else.
+    """
+    return "".join(f"{_NUL}{each}" for each in command)
+
+
+def read_target(word: str, config: Path | None) -> Target:
+    """What `word` means.
+
+    Args:
+        word: as it was typed; or see `as_word`.
+        config: the configuration file; None for those that `find_configuration` finds.
+
+    Raises:
+        UsageError: nothing.
+        ConfigurationError: the configuration file cannot be used.
+    """
+    if word.startswith(_NUL):
+        command, *arguments = word[1:].split(_NUL)
+        return Target(StdioServer(command, arguments))
+    if "://" in word:
+        return Target(word)
+    path = config or find_configuration()
+    if path is None:
+        raise UsageError(
+            f"{word!r} is no URL, and there is no configuration file that could name it so: give a URL, "
+            f"a command after --, or --config FILE (or {CONFIG_VARIABLE})"
+        )
+    server = _load(path, only=[word])[word]
+    return Target(server.target, server.options, word)
+
+
+def find_configuration() -> Path | None:
+    """The configuration file: of the environment, of this directory, or of the user."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named)
+    return next((path for path in _candidates() if path.is_file()), None)
+
+
+def _candidates() -> Iterator[Path]:
+    yield from map(Path, _FILES)
+    from platformdirs import user_config_path
+
+    yield user_config_path("trio_mcp", appauthor=False) / "mcp.json"
+
+
+def known_names() -> list[str]:
+    """The names in the configuration file, for the shell to complete; none if it cannot be read."""
+    try:
+        path = find_configuration()
+        return [] if path is None else list(_load(path))
+    except Exception:  # the shell wants words, and no reasons
+        return []
+
+
+def _load(path: Path, only: Sequence[str] | None = None) -> Mapping[str, Server]:
+    from ..config import load_servers  # with pydantic's models, which a URL need not wait for
+
+    # Who names a server that is disabled wants it all the same.
+    return load_servers(path, only=only, include_disabled=True)
