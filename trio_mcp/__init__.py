@@ -81,6 +81,7 @@ from .websocket_connector import WebSocketConnector
 if TYPE_CHECKING:
     from .auth.file_storage import FileStorage
     from .auth.keyring_storage import KeyringStorage
+    from .config import load_servers
 
 __all__ = [
     "TASKS_EXTENSION",
@@ -152,6 +153,7 @@ __all__ = [
     "__version__",
     "connect",
     "expand_uri_template",
+    "load_servers",
     "open_connector",
     "wrap_stream",
 ]
@@ -160,6 +162,7 @@ __all__ = [
 _LATE = {
     "FileStorage": ".auth.file_storage",
     "KeyringStorage": ".auth.keyring_storage",
+    "load_servers": ".config",
 }
 
 
