@@ -24,7 +24,8 @@ def record() -> list[str]:
     child = pexpect.spawn(command[0], command[1:], dimensions=(40, WIDTH), encoding="utf-8", timeout=60)
     child.expect(pexpect.EOF)
     child.close()
-    assert child.exitstatus == 0 and child.before is not None
+    assert child.exitstatus == 0
+    assert child.before is not None
     lines = child.before.replace("\x1b[?25l", "").replace("\x1b[?25h", "").split("\r\n")
     # A bar is drawn over and over in its line.
     return [line.rpartition("\r\x1b[2K")[2] for line in lines]
