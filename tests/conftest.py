@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +12,10 @@ import trio
 import trio.testing
 
 from trio_mcp.testing import ScriptedServer
+
+# A server of the official SDK configures logging when it is made, unless somebody has. One is made when
+# tests/real/ is loaded; named on the command line, before pytest has handlers of its own.
+logging.getLogger().addHandler(logging.NullHandler())
 
 
 class Serve(Protocol):
