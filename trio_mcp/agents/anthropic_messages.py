@@ -1,12 +1,12 @@
 """Anthropic's Messages API (https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview).
 
-    message = await client.messages.create(
-        model=…, max_tokens=…, messages=messages, tools=anthropic_messages.declarations(tools)
-    )
-    messages.append({"role": "assistant", "content": message.content})
-    calls = anthropic_messages.tool_calls(message, tools)
-    … # results: pairs of a call and its result
-    messages += anthropic_messages.result_messages(results)
+message = await client.messages.create(
+    model=…, max_tokens=…, messages=messages, tools=anthropic_messages.declarations(tools)
+)
+messages.append({"role": "assistant", "content": message.content})
+calls = anthropic_messages.tool_calls(message, tools)
+… # results: pairs of a call and its result
+messages += anthropic_messages.result_messages(results)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import mcp_types as types
 
 from .calls import ToolCall, attribute, has_attribute, make_call
 from .contents import Media, contents, joined, take
-from .names import function_names
+from .names import declared, function_names
 from .schemas import input_schema
 
 __all__ = ["declarations", "result_messages", "tool_calls"]
@@ -39,8 +39,7 @@ def declarations(tools: Iterable[types.Tool]) -> list[dict[str, Any]]:
 
 def _declared(name: str, tool: types.Tool) -> dict[str, Any]:
     schema, left = input_schema(tool.input_schema)
-    about = "\n\n".join(filter(None, [tool.description or tool.title, left]))
-    return {"name": name, "description": about, "input_schema": schema}
+    return {**declared(name, tool, left), "input_schema": schema}
 
 
 def tool_calls(answer: object, tools: Iterable[types.Tool]) -> list[ToolCall]:

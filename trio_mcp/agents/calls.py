@@ -28,7 +28,8 @@ class ToolCall:
         function: the function's name, as the model was told it.
         name: the tool's own name, to call it by; the function's, if there is no such tool.
         arguments: a JSON object; empty, if they could not be read.
-        problem: why there is nothing to call, for the model to hear in place of a result; None if all is well.
+        problem: why there is nothing to call, for the model to hear in place of a result; None if all is
+            well.
     """
 
     id: str | None
@@ -64,7 +65,7 @@ def error_result(text: str) -> types.CallToolResult:
 def make_call(
     call_id: str | None,
     function: str,
-    arguments: object,
+    arguments: Any,
     functions: Mapping[str, types.Tool],
     cut_off: str | None = None,
 ) -> ToolCall:
@@ -93,7 +94,8 @@ def make_call(
         arguments = {}
     if not isinstance(arguments, Mapping):
         text = f"Nothing was called: the arguments of {function} must be a JSON object, and were "
-        return ToolCall(call_id, function, tool.name, problem=error_result(text + _quoted(repr(arguments))))
+        problem = error_result(text + _quoted(repr(arguments)))
+        return ToolCall(call_id, function, tool.name, problem=problem)
     return ToolCall(call_id, function, tool.name, dict(arguments))
 
 
@@ -107,8 +109,8 @@ def _quoted(text: str, most: int = _MAX_QUOTED) -> str:
     return text if len(text) <= most else text[:most] + "…"
 
 
-# Answers are read by name alone, be they JSON from the wire or an SDK's objects of whatever version: that needs
-# no SDK, and copies nothing.
+# Answers are read by name alone, be they JSON from the wire or an SDK's objects of whatever version: that
+# needs no SDK, and copies nothing.
 
 
 def attribute(value: object, *names: str) -> Any:

@@ -1,7 +1,7 @@
 """What a tool's result has for a model, before any provider's form: texts and media, checked.
 
-A conversation is sent whole with every turn, and a provider that refuses a part of it refuses all: an image that is
-none would end the conversation for good. So media are what their first bytes say, or they become a text.
+A conversation is sent whole with every turn, and a provider that refuses a part of it refuses all: an image
+that is none would end the conversation for good. So media are what their first bytes say, or become a text.
 """
 
 from __future__ import annotations
@@ -43,13 +43,20 @@ class Media:
     data: str
     name: str
 
+    @property
+    def file_name(self) -> str:
+        """The last part of its name, with an ending that says what it is."""
+        ending = "." + self.mime_type.rpartition("/")[2]
+        stem = self.name.rpartition("/")[2].removesuffix(ending) or "file"
+        return stem + ending
+
 
 def contents(result: types.CallToolResult) -> list[str | Media]:
     """The texts and media of a result that are meant for a model, in order.
 
     Blocks whose annotations name an audience without the assistant are left out (26/server/resources,
-    "Annotations"). Structured content comes last, as JSON, unless the texts say it already: servers are asked to
-    say it twice (26/server/tools, "Structured Content").
+    "Annotations"). Structured content comes last, as JSON, unless the texts say it already: servers are asked
+    to say it twice (26/server/tools, "Structured Content").
     """
     found: list[str | Media] = []
     for block in result.content:
@@ -60,7 +67,7 @@ def contents(result: types.CallToolResult) -> list[str | Media]:
         texts = [part for part in found if isinstance(part, str)]
         if not is_said(result.structured_content, texts):
             found.append(to_json(result.structured_content).decode())
-    return [part for part in found if part != ""]
+    return [part for part in found if not isinstance(part, str) or part.strip()]
 
 
 def take(parts: Iterable[str | Media], mime_types: Container[str]) -> list[str | Media]:
@@ -92,7 +99,7 @@ def is_said(structured: Any, texts: Sequence[str]) -> bool:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text) if text[:1] in "{[\"-0123456789tfn" else text
+        return json.loads(text) if text[:1] in '{["-0123456789tfn' else text
     except (ValueError, RecursionError):
         return text
 

@@ -1,8 +1,8 @@
 """A call that failed, as a result for the model: what happened, and whether it may have been carried out.
 
-What a model is told may end up anywhere. So it is told what its server says to whoever calls (an error's message,
-a tool's own words), and of everything else only the kind: no URL, no path, no header, no last words of a process.
-The person who runs the program finds those in the exception; log it.
+What a model is told may end up anywhere. So it is told what its server says to whoever calls (an error's
+message, a tool's own words), and of everything else only the kind: no URL, no path, no header, no last words
+of a process. The person who runs the program finds those in the exception; log it.
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ _MAYBE: Final = "It may have been carried out all the same."
 _KINDS: Final[dict[type[BaseException], str]] = {
     InvalidArguments: "Nothing was called: the arguments cannot be sent as JSON.",
     URLElicitationRequired: "The user must go to a web page first, which the server asks for. Tell the user.",
-    InputRefused: "The server asked for something that the user or this program did not give. Nothing was answered.",
+    InputRefused: "The server asked for something that the user or this program did not give.",
     TaskCancelled: "The call was cancelled, so that it has no result.",
     AuthorizationError: "The server does not allow it: access is missing or was refused. Tell the user.",
     MessageTooLarge: f"The result was too large to be received. {_MAYBE}",
-    InvalidOutput: "The tool's result does not fit what the tool promises, and was not used. The call was carried out.",
+    InvalidOutput: "The call was carried out, but its result is not what the tool promises: it was left out.",
     ProtocolError: f"The server's answer could not be understood. {_MAYBE}",
     ConnectError: "The server could not be reached.",
     ConnectionLost: f"The connection to the server was lost before the answer came. {_MAYBE}",
+    HTTPStatusError: "The server answered with a failure.",
     TransportError: f"The way to the server failed. {_MAYBE}",
     trio.TooSlowError: f"The call took longer than it was given, and was cancelled. {_MAYBE}",
 }

@@ -20,15 +20,34 @@ import mcp_types as types
 
 from .calls import ToolCall, attribute, has_attribute, make_call
 from .contents import Media, contents, is_said, take
-from .names import function_names
-from .schemas import Schema, alone, described, transform, with_items
+from .names import declared, function_names
+from .schemas import Schema, alone, described, input_schema, single, transform, with_items
 
 __all__ = ["declarations", "result_messages", "tool_calls"]
 
 _KEYWORDS: Final = frozenset(
-    ("$id", "$defs", "$ref", "$anchor", "type", "format", "title", "enum", "anyOf", "oneOf", "propertyOrdering")
-    + ("properties", "required", "additionalProperties", "items", "prefixItems", "minItems", "maxItems")
-    + ("minimum", "maximum")
+    [
+        "$id",
+        "$defs",
+        "$ref",
+        "$anchor",
+        "type",
+        "format",
+        "title",
+        "enum",
+        "anyOf",
+        "oneOf",
+        "properties",
+        "required",
+        "additionalProperties",
+        "propertyOrdering",
+        "items",
+        "prefixItems",
+        "minItems",
+        "maxItems",
+        "minimum",
+        "maximum",
+    ]
 )
 """What is supported of JSON Schema; see `response_json_schema` in the SDK's GenerateContentConfig."""
 _MEDIA: Final = frozenset(("image/png", "image/jpeg", "image/webp", "application/pdf"))
@@ -44,17 +63,20 @@ def declarations(tools: Iterable[types.Tool]) -> list[dict[str, Any]]:
 
 
 def _declared(name: str, tool: types.Tool) -> dict[str, Any]:
-    declared: dict[str, Any] = {"name": name, "description": tool.description or tool.title or ""}
-    schema = transform({**tool.input_schema, "type": "object"}, _reduced)
-    return {**declared, "parametersJsonSchema": schema}
+    schema, left = input_schema(tool.input_schema)
+    if not schema["properties"] and not schema.get("additionalProperties"):
+        return declared(name, tool, left)  # a function without parameters has no schema of them
+    return {**declared(name, tool, left), "parametersJsonSchema": transform(schema, _reduced)}
 
 
 def _reduced(schema: Schema) -> Schema:
+    schema = single(with_items(schema))
     if "const" in schema:
         schema = {"enum": [schema["const"]], **{key: each for key, each in schema.items() if key != "const"}}
-    if not all(isinstance(each, str | int | float) for each in schema.get("enum") or []):
-        return alone(described(schema, _KEYWORDS - {"enum"}))
-    return alone(described(with_items(schema), _KEYWORDS))
+    # Values of an enum are strings and numbers.
+    values = schema.get("enum") or []
+    fits = all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in values)
+    return alone(described(schema, _KEYWORDS if fits else _KEYWORDS - {"enum"}))
 
 
 def tool_calls(answer: object, tools: Iterable[types.Tool]) -> list[ToolCall]:
@@ -98,10 +120,9 @@ def _response(call: ToolCall, result: types.CallToolResult, media: bool) -> dict
     parts = take(contents(result), _MEDIA if media else ())
     texts = [part for part in parts if isinstance(part, str)]
     output: Any = "\n\n".join(texts)
-    if isinstance(result.structured_content, dict) and (
-        is_said(result.structured_content, texts) and len(texts) == 1
-    ):
-        output = result.structured_content
+    structured = result.structured_content
+    if isinstance(structured, dict) and len(texts) == 1 and is_said(structured, texts):
+        output = structured
     response: dict[str, Any] = {
         "name": call.function,
         "response": {"error" if result.is_error else "output": output},
@@ -110,5 +131,7 @@ def _response(call: ToolCall, result: types.CallToolResult, media: bool) -> dict
         response["id"] = call.id
     blobs = [part for part in parts if isinstance(part, Media)]
     if blobs:
-        response["parts"] = [{"inlineData": {"mimeType": each.mime_type, "data": each.data}} for each in blobs]
+        response["parts"] = [
+            {"inlineData": {"mimeType": each.mime_type, "data": each.data}} for each in blobs
+        ]
     return response

@@ -1,8 +1,8 @@
 """Names of tools as names of functions, which have fewer characters and are shorter.
 
-A tool may be called `files.read` (26/server/tools, "Tool Names"), and so may one of a server that keeps to no rule
-at all. The APIs take letters, digits, `_` and `-`, up to 64 of them, and refuse the whole request for one name that
-is not so.
+A tool may be called `files.read` (26/server/tools, "Tool Names"), or anything at all by a server that keeps
+to no rule. The APIs take letters, digits, `_` and `-`, up to 64 of them, and refuse the whole request for one
+name that is not so.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import mcp_types as types
 
 from ..errors import ConfigurationError
 
-__all__ = ["MAX_NAME", "function_names"]
+__all__ = ["MAX_NAME", "declared", "function_names"]
 
 MAX_NAME: Final = 64
 """Characters that every API takes; some models and clouds behind the newer ones still take no more."""
@@ -27,8 +27,8 @@ _DIGEST: Final = 8
 def function_names(tools: Iterable[types.Tool], *, letter_first: bool = False) -> dict[str, types.Tool]:
     """The tools by names that a model may call them by, in the same order.
 
-    A name that fits is kept. In another one, what does not fit becomes `_`; if that is too long or taken, it ends
-    with a digest of the tool's own name. So a name depends on the tools, and not on their order.
+    A name that fits is kept. In another one, what does not fit becomes `_`; if that is too long or taken, it
+    ends with a digest of the tool's own name. So a name depends on the tools, and not on their order.
 
     Args:
         tools: as they were listed; one that is there twice counts once.
@@ -46,9 +46,17 @@ def function_names(tools: Iterable[types.Tool], *, letter_first: bool = False) -
     wanted = {name: _fitting(name, letter_first) for name in by_name}
     counts = Counter(wanted.values())
     return {
-        short if len(short) <= MAX_NAME and (short == name or counts[short] == 1) else _digested(short, name): tool
+        short
+        if len(short) <= MAX_NAME and (short == name or counts[short] == 1)
+        else _digested(short, name): tool
         for (name, short), tool in zip(wanted.items(), by_name.values(), strict=True)
     }
+
+
+def declared(name: str, tool: types.Tool, addition: str = "") -> dict[str, Any]:
+    """What every API has of a tool: its name and, if there is one, a description, with an addition to it."""
+    about = "\n\n".join(filter(None, [tool.description or tool.title, addition]))
+    return {"name": name, "description": about} if about else {"name": name}
 
 
 def _fitting(name: str, letter_first: bool) -> str:

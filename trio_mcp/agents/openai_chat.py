@@ -20,8 +20,8 @@ import mcp_types as types
 
 from .calls import ToolCall, attribute, has_attribute
 from .contents import contents, joined
-from .openai_functions import call_of, function
 from .names import function_names
+from .openai_functions import call_of, function
 
 __all__ = ["declarations", "result_messages", "tool_calls"]
 
@@ -31,7 +31,7 @@ def declarations(tools: Iterable[types.Tool], *, strict: bool = False) -> list[d
 
     Args:
         tools: of a connector or a group.
-        strict: whether a tool is declared as strict, if its schema can be said so; else it is declared as it is.
+        strict: whether to declare each tool as strict whose schema can be said so; others are declared as ever.
 
     Raises:
         ConfigurationError: two different tools have the same name.
@@ -53,7 +53,7 @@ def tool_calls(answer: object, tools: Iterable[types.Tool]) -> list[ToolCall]:
     if (choices := attribute(answer, "choices")) is not None:
         answer = attribute(choices[0], "message") if choices else {"role": "assistant"}
     if not has_attribute(answer, "tool_calls", "content", "role"):
-        raise TypeError(f"no answer of the Chat Completions API: {type(answer).__name__} without choices or role")
+        raise TypeError(f"no answer of the Chat Completions API, without choices: {type(answer).__name__}")
     functions = function_names(tools)
     return [
         call_of(attribute(each, "id"), attribute(each, "function"), functions)
@@ -63,7 +63,7 @@ def tool_calls(answer: object, tools: Iterable[types.Tool]) -> list[ToolCall]:
 
 
 def result_messages(results: Iterable[tuple[ToolCall, types.CallToolResult]]) -> list[dict[str, Any]]:
-    """The results of all calls of one answer, as the messages that follow it: texts, for it takes no others."""
+    """The results of all calls of one answer as the messages that follow it: the API takes texts only."""
     return [{"role": "tool", "tool_call_id": call.id, "content": _text(result)} for call, result in results]
 
 

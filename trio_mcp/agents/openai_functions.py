@@ -9,6 +9,7 @@ from typing import Any
 import mcp_types as types
 
 from .calls import ToolCall, attribute, make_call
+from .names import declared
 from .schemas import input_schema, transform, with_items
 from .strict import strict_schema, without_nulls
 
@@ -17,25 +18,18 @@ __all__ = ["call_of", "function"]
 
 def function(name: str, tool: types.Tool, strict: bool) -> dict[str, Any]:
     """The declaration of a tool under a name, in strict mode if that is wanted and possible."""
-    if strict and (parameters := strict_schema(tool.input_schema)) is not None:
-        return _declared(name, tool, "", parameters, True)
-    schema, left = input_schema(tool.input_schema)
-    return _declared(name, tool, left, transform(schema, with_items), False)
-
-
-def _declared(
-    name: str, tool: types.Tool, left: str, parameters: dict[str, Any], strict: bool
-) -> dict[str, Any]:
     # `strict` is always said: the Responses API takes what says nothing for strict.
-    about = "\n\n".join(filter(None, [tool.description or tool.title, left]))
-    return {"name": name, "description": about, "parameters": parameters, "strict": strict}
+    if strict and (parameters := strict_schema(tool.input_schema)) is not None:
+        return {**declared(name, tool), "parameters": parameters, "strict": True}
+    schema, left = input_schema(tool.input_schema)
+    return {**declared(name, tool, left), "parameters": transform(schema, with_items), "strict": False}
 
 
 def call_of(call_id: str | None, called: object, functions: Mapping[str, types.Tool]) -> ToolCall:
     """The call of a function, from what has its `name` and `arguments`.
 
-    In strict mode all properties are required, and null leaves one out: such nulls are taken out again, unless the
-    tool's own schema takes them.
+    In strict mode all properties are required, and null leaves one out: such nulls are taken out again,
+    unless the tool's own schema takes them.
     """
     name = attribute(called, "name") or ""
     call = make_call(call_id, name, attribute(called, "arguments"), functions)

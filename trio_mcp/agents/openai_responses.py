@@ -1,12 +1,12 @@
 """OpenAI's Responses API (https://developers.openai.com/api/docs/guides/function-calling).
 
-    response = await client.responses.create(
-        model=…, input=items, tools=openai_responses.declarations(tools)
-    )
-    items += response.output
-    calls = openai_responses.tool_calls(response, tools)
-    … # results: pairs of a call and its result
-    items += openai_responses.result_messages(results)
+response = await client.responses.create(
+    model=…, input=items, tools=openai_responses.declarations(tools)
+)
+items += response.output
+calls = openai_responses.tool_calls(response, tools)
+… # results: pairs of a call and its result
+items += openai_responses.result_messages(results)
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ __all__ = ["declarations", "result_messages", "tool_calls"]
 
 _IMAGES: Final = frozenset(("image/png", "image/jpeg", "image/webp", "image/gif"))
 _FILES: Final = frozenset(("application/pdf",))
-_CUT_OFF: Final = "Nothing was called: the call was cut off before it was whole. Ask again, for less at a time."
+_CUT_OFF: Final = (
+    "Nothing was called: the call was cut off before it was whole. Ask again, for less at a time."
+)
 
 
 def declarations(tools: Iterable[types.Tool], *, strict: bool = False) -> list[dict[str, Any]]:
@@ -34,12 +36,13 @@ def declarations(tools: Iterable[types.Tool], *, strict: bool = False) -> list[d
 
     Args:
         tools: of a connector or a group.
-        strict: whether a tool is declared as strict, if its schema can be said so; else it is declared as it is.
+        strict: whether to declare each tool as strict whose schema can be said so; others are declared as ever.
 
     Raises:
         ConfigurationError: two different tools have the same name.
     """
-    return [{"type": "function", **function(name, tool, strict)} for name, tool in function_names(tools).items()]
+    named = function_names(tools).items()
+    return [{"type": "function", **function(name, tool, strict)} for name, tool in named]
 
 
 def tool_calls(answer: object, tools: Iterable[types.Tool]) -> list[ToolCall]:
@@ -68,7 +71,8 @@ def tool_calls(answer: object, tools: Iterable[types.Tool]) -> list[ToolCall]:
 def result_messages(results: Iterable[tuple[ToolCall, types.CallToolResult]]) -> list[dict[str, Any]]:
     """The results of all calls of one answer, as the items that follow it: texts, images and PDF files."""
     return [
-        {"type": "function_call_output", "call_id": call.id, "output": _output(result)} for call, result in results
+        {"type": "function_call_output", "call_id": call.id, "output": _output(result)}
+        for call, result in results
     ]
 
 

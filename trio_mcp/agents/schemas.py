@@ -1,7 +1,7 @@
 """JSON Schemas of tools, made to fit: the APIs take parts of JSON Schema, each another one.
 
-A tool's schema may use all of JSON Schema (26/server/tools), and the server holds its arguments to it in any case. So
-what a model's API does not take is moved into a description, where the model can still read it.
+A tool's schema may use all of JSON Schema (26/server/tools), and the server holds the arguments to it in any
+case. So what a model's API does not take is moved into a description, where the model can still read it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = [
     "properties_of",
     "required_of",
     "resolve",
+    "single",
     "transform",
     "with_items",
 ]
@@ -73,11 +74,10 @@ def transform(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
 
 
 def input_schema(schema: Mapping[str, Any]) -> tuple[Schema, str]:
-    """A tool's input schema as an object with properties and no alternatives at its top, and what that left out.
+    """A tool's input schema as an object without alternatives at its top, and a sentence about those, or "".
 
     OpenAI and Anthropic refuse a request in which one tool's schema has `anyOf` and its like at the top. The
-    properties of the alternatives become properties of the object, and the alternatives a sentence for the tool's
-    description, or "".
+    properties of the alternatives become the object's; the sentence is for the tool's description.
     """
     if "$ref" in schema:
         schema = {**resolve(schema, schema), **{key: value for key, value in schema.items() if key != "$ref"}}
@@ -103,9 +103,9 @@ def required_of(schema: Mapping[str, Any]) -> list[Any]:
 
 
 def alternatives(schema: Any, root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """A schema, and what it is made of by `anyOf`, `oneOf` and `allOf`, however deep; `$ref` into `root` followed.
+    """A schema, and what it is made of by `anyOf`, `oneOf` and `allOf`, however deep.
 
-    Each is there once: they may refer to each other in circles.
+    A `$ref` into `root` is followed. Each is there once: they may refer to each other in circles.
     """
     found: dict[int, Mapping[str, Any]] = {}
     left: list[Any] = [schema]
@@ -145,6 +145,14 @@ def with_items(schema: Schema) -> Schema:
     return schema
 
 
+def single(schema: Schema) -> Schema:
+    """`allOf` with one schema, as some generators write a reference, is `anyOf` with one."""
+    all_of = schema.get("allOf")
+    if not isinstance(all_of, list) or len(all_of) != 1 or "anyOf" in schema:
+        return schema
+    return {**{key: value for key, value in schema.items() if key != "allOf"}, "anyOf": all_of}
+
+
 def alone(schema: Schema) -> Schema:
     """A `$ref` stands alone, and what stood beside it around it."""
     if "$ref" not in schema or len(schema) == 1:
@@ -156,8 +164,14 @@ def alone(schema: Schema) -> Schema:
 def described(schema: Schema, kept: Iterable[str]) -> Schema:
     """`schema` with the keywords `kept`, and the others in its description."""
     kept = {*kept, "description"}
-    other = {key: value for key, value in schema.items() if key not in kept and key not in ("$schema", "$comment")}
     result = {key: value for key, value in schema.items() if key in kept}
+    other = {
+        key: value
+        for key, value in schema.items()
+        if key not in kept and key not in ("$schema", "$comment") and not key.startswith("x-")
+    }
+    if other.get("default", "") is None:
+        del other["default"]  # what is optional says that already
     if other:
         text = _text(other)[1:-1]
         result["description"] = f"{result['description']} ({text})" if result.get("description") else text

@@ -1,7 +1,7 @@
 """OpenAI's strict mode: the arguments always fit the schema, if the schema is of the part that it takes.
 
-Structured Outputs, "Supported schemas" (https://developers.openai.com/api/docs/guides/structured-outputs): each object
-has all its properties as required ones and no others, so what may be left out is given as null instead; and there are
+"Supported schemas" in https://developers.openai.com/api/docs/guides/structured-outputs: each object has all
+its properties as required ones and no others, so what may be left out is given as null instead; and there are
 no alternatives but `anyOf`. Not every schema can be said so: a mapping with keys of any name cannot.
 """
 
@@ -10,21 +10,63 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .schemas import Schema, alone, alternatives, described, input_schema, properties_of, required_of, transform
+from .schemas import (
+    Schema,
+    alone,
+    alternatives,
+    described,
+    input_schema,
+    properties_of,
+    required_of,
+    single,
+    transform,
+)
 
 __all__ = ["strict_schema", "without_nulls"]
 
 _KEYWORDS: Final = frozenset(
-    ("type", "title", "enum", "const", "anyOf", "$ref", "$defs", "definitions")
-    + ("properties", "required", "additionalProperties", "items", "minItems", "maxItems")
-    + ("pattern", "format", "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+    [
+        "type",
+        "title",
+        "enum",
+        "const",
+        "anyOf",
+        "$ref",
+        "$defs",
+        "definitions",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "minItems",
+        "maxItems",
+        "pattern",
+        "format",
+        "multipleOf",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+    ]
 )
 _FORMATS: Final = frozenset(
-    ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
+    ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"]
 )
 _INEXPRESSIBLE: Final = frozenset(
-    ("patternProperties", "unevaluatedProperties", "propertyNames", "dependentSchemas", "dependentRequired")
-    + ("prefixItems", "contains", "not", "if", "then", "else")
+    [
+        "patternProperties",
+        "unevaluatedProperties",
+        "propertyNames",
+        "dependentSchemas",
+        "dependentRequired",
+        "allOf",
+        "not",
+        "if",
+        "then",
+        "else",
+        "prefixItems",
+        "contains",
+    ]
 )
 
 
@@ -44,17 +86,11 @@ def strict_schema(schema: Mapping[str, Any]) -> Schema | None:
 
 
 def _strict(schema: Schema) -> Schema:
-    if not _INEXPRESSIBLE.isdisjoint(schema):
-        raise _NotStrict
-    schema = dict(schema)
+    schema = dict(single(schema))
     if "oneOf" in schema:
         schema.setdefault("anyOf", schema.pop("oneOf"))
-    if "allOf" in schema:
-        match schema.pop("allOf"):
-            case [dict(only)] if only.keys().isdisjoint(schema):
-                schema.update(only)
-            case _:
-                raise _NotStrict
+    if not _INEXPRESSIBLE.isdisjoint(schema):
+        raise _NotStrict
     kept = set(_KEYWORDS)
     if schema.get("format") not in _FORMATS:
         kept.discard("format")
@@ -76,7 +112,7 @@ def _closed(schema: Schema) -> Schema:
     properties, required = schema.get("properties"), required_of(schema)
     if not isinstance(properties, dict) or not all(isinstance(each, dict) for each in properties.values()):
         raise _NotStrict
-    if schema.get("additionalProperties") not in (None, False, True):
+    if schema.get("additionalProperties") not in (None, False, True) or "anyOf" in schema:
         raise _NotStrict
     return {
         **schema,
