@@ -19,6 +19,7 @@ LAYERS: Final = [
     ["testing"],
     ["config"],
     ["group"],
+    ["agents"],
     ["opening"],
     ["http_connector", "memory_connector", "stdio_connector", "stream_connector", "websocket_connector"],
     ["pipe_connector"],

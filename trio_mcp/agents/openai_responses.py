@@ -36,7 +36,7 @@ def declarations(tools: Iterable[types.Tool], *, strict: bool = False) -> list[d
 
     Args:
         tools: of a connector or a group.
-        strict: whether to declare each tool as strict whose schema can be said so; others are declared as ever.
+        strict: whether to declare those tools as strict whose schemas can be said so.
 
     Raises:
         ConfigurationError: two different tools have the same name.
