@@ -56,8 +56,7 @@ def transform(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
     """
 
     def inner(value: Any) -> Any:
-        if value is True:
-            return {}
+        value = {} if value is True else value
         return transform(value, change) if isinstance(value, dict) else value
 
     result: Schema = {}
