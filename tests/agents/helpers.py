@@ -51,7 +51,7 @@ def said(found: types.CallToolResult | None) -> str:
 
 
 def answer(api: ModuleType, *calls: tuple[str, Any]) -> Any:
-    """An answer of an API that asks for `calls`: names and arguments, as they are or as the JSON that it has."""
+    """An answer of an API that asks for `calls`, which are names and arguments (or their JSON)."""
     if api is anthropic_messages:
         blocks = [
             {"type": "tool_use", "id": f"id{n}", "name": name, "input": arguments}
