@@ -126,7 +126,7 @@ def clock_stopped() -> Iterator[None]:
     and does not say for which: then no clock is stopped.
     """
     clock = _clock.get()
-    if clock is None:
+    if clock is None or clock.deadline == math.inf:  # another question of this call has stopped it
         yield
         return
     left, clock.deadline = clock.deadline - trio.current_time(), math.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +27,7 @@ from examples.agent_runner import (
     use,
 )
 from trio_mcp import open_connector
+from trio_mcp.testing import ScriptedServer
 
 Clock: TypeAlias = trio.testing.MockClock
 VERSIONS = pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
@@ -80,12 +82,18 @@ def shop() -> Workshop:
 
 @asynccontextmanager
 async def agent(
-    server: MCPServer[Any], model: Any, person: bool = True, patience: float = 0, **options: Any
+    server: MCPServer[Any] | ScriptedServer,
+    model: Any,
+    person: bool = True,
+    patience: float = 0,
+    **options: Any,
 ) -> AsyncGenerator[Agent]:
     """An agent, beside whom there is a person who answers everything in the same way."""
     transcript = Transcript()
     ask, questions = trio.open_memory_channel[Question](0)
     budget = Budget(**{name: options.pop(name) for name in ("tool", "run") if name in options})
+
+    connect = server.connect if isinstance(server, ScriptedServer) else partial(open_connector, server)
 
     async def answer_all() -> None:
         async for question in questions:
@@ -94,7 +102,7 @@ async def agent(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_all)
-        async with open_connector(server, elicitation_callback=Approval(ask, transcript), **options) as c:
+        async with connect(elicitation_callback=Approval(ask, transcript), **options) as c:
             yield Agent(model, c, budget, transcript)
         nursery.cancel_scope.cancel(reason="the test is over")
 
@@ -212,6 +220,28 @@ async def test_a_persons_thinking_is_not_the_tools_work(autojump_clock: Clock) -
         assert trio.current_time() == 300
     assert [time for time, _ in seen(runner, "error")] == [10]  # nobody was asked on behalf of the other one
     assert model.heard()["toolu_delete_note_todo"] == (False, "todo deleted")
+
+
+async def test_of_two_questions_of_one_call_the_first_stops_its_clock(
+    autojump_clock: Clock, serve: Any
+) -> None:
+    form = {"message": "Sure?", "requestedSchema": {"type": "object", "properties": {}}}
+    question = {"method": "elicitation/create", "params": form}
+
+    async def buy(call: Any) -> Any:
+        if "inputResponses" not in call.params:
+            return call.input_required({"one": question, "two": question})
+        await trio.sleep(3600)
+        return call.text("bought")
+
+    server = serve()
+    server.on["tools/list"] = lambda call: {"tools": [{"name": "buy", "inputSchema": {"type": "object"}}]}
+    server.on["tools/call"] = buy
+    model = Model([use("buy")], [text("ready")])
+    async with agent(server, model, patience=300, tool=10) as runner:
+        await runner.run("go")
+    assert 610 > trio.current_time() > 300  # and the hour of work was too long
+    assert model.heard()["toolu_buy"][0]
 
 
 async def test_where_no_tool_has_a_clock_there_is_none_to_stop() -> None:

@@ -74,8 +74,8 @@ def _reduced(schema: Schema) -> Schema:
     if "const" in schema:
         schema = {"enum": [schema["const"]], **{key: each for key, each in schema.items() if key != "const"}}
     # Values of an enum are strings and numbers.
-    values = schema.get("enum") or []
-    fits = all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in values)
+    values = schema.get("enum", [])
+    fits = isinstance(values, list) and all(type(each) in (str, int, float) for each in values)
     return alone(described(schema, _KEYWORDS if fits else _KEYWORDS - {"enum"}))
 
 

@@ -49,9 +49,7 @@ _KEYWORDS: Final = frozenset(
         "exclusiveMaximum",
     ]
 )
-_FORMATS: Final = frozenset(
-    ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"]
-)
+_FORMATS: Final = ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"]
 _INEXPRESSIBLE: Final = frozenset(
     [
         "patternProperties",
@@ -181,5 +179,6 @@ def _says_null(schema: Mapping[str, Any]) -> bool | None:
         kinds = schema["type"]
         return "null" in kinds if isinstance(kinds, list) else bool(kinds == "null")
     if "enum" in schema or "const" in schema:
-        return None in (schema.get("enum") or ()) or schema.get("const", "") is None
+        values = schema.get("enum")
+        return (isinstance(values, list) and None in values) or schema.get("const", "") is None
     return None if {"anyOf", "oneOf", "allOf", "$ref"} & schema.keys() else True
