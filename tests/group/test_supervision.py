@@ -73,9 +73,7 @@ async def test_a_required_server_that_cannot_be_opened_is_the_error_of_the_block
     assert statuses(group) == dict.fromkeys(("good", "bad", "hanging"), "closed")
 
 
-async def test_of_several_errors_the_first_one_comes_out(
-    autojump_clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_of_several_errors_the_first_one_comes_out(autojump_clock: Clock) -> None:
     servers = {str(number): refuses(wire_server(), ConnectError(f"refused {number}")) for number in range(3)}
     with pytest.raises(ConnectError, match=r"refused \d") as caught:
         async with make_group(servers):

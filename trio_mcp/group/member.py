@@ -74,6 +74,7 @@ class Member:
         self.settled: trio.Event = trio.Event()
         self._changed = trio.Event()
         self.openings: int = 0
+        self._leaving = False
         self._scope = trio.CancelScope()
         self._service = trio.CancelScope()
 
@@ -114,6 +115,7 @@ class Member:
         # What is up ends in order, so that callbacks see what has come; anything else is cancelled.
         scope = self._service if self.is_up else self._scope
         self._change("closed")
+        self._leaving = True
         scope.cancel(reason="the group's block has ended")
 
     async def run(self) -> None:
@@ -123,11 +125,8 @@ class Member:
             ConnectorError: it is required, and cannot be had.
             Exception: what a callback has raised.
         """
-        try:
-            with self._scope:
-                await self._supervise()
-        finally:
-            self._change("closed")
+        with self._scope:
+            await self._supervise()
 
     async def _supervise(self) -> None:
         attempt = 0
@@ -135,7 +134,7 @@ class Member:
         while True:
             self._change("opening", lost)
             lost, lasted = await self._open_once()
-            if lost is None:
+            if lost is None or self._leaving:
                 return
             attempt = 0 if lasted >= _LASTING else attempt
             fatal = self.required and not self.openings
@@ -188,7 +187,9 @@ class Member:
     def _change(
         self, status: Status, error: ConnectorError | None = None, retry_at: float | None = None
     ) -> None:
-        self.state = ServerState(status, error, trio.current_time(), retry_at)
+        if self._leaving:
+            return
+        self.state = ServerState(status, error, None if status == "closed" else trio.current_time(), retry_at)
         self._changed.set()
         self._changed = trio.Event()
 
