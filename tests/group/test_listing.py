@@ -112,6 +112,7 @@ async def test_an_unknown_tool_is_an_error_with_the_nearest_names(autojump_clock
         )
         with pytest.raises(UnknownName, match="not all could be asked: 'bad'"):
             await group.call_tool("create_issue")
+        assert len(a.wire.all("tools/list")) == 1  # it can be nobody's
         with pytest.raises(ServerUnavailable, match="'bad' is failed"):
             await group.call_tool("bad__x")
         with pytest.raises(UsageError, match="a name is a str, not NoneType"):

@@ -61,6 +61,13 @@ def test_a_name_that_looks_as_if_it_had_a_digest_gets_one() -> None:
     assert names.unique("a", digested.removeprefix("a__")) != digested
 
 
+def test_it_is_known_whose_a_name_can_be() -> None:
+    names = named("a", "a__b", "c")
+    assert names.servers_of("a__b__x") == ["a__b"]
+    assert names.servers_of("x") == []
+    assert names.servers_of(names.unique("a__b", "x.y")) == ["a", "a__b"]
+
+
 def test_long_and_odd_prefixes_are_made_lawful() -> None:
     names = named("my server!", "p" * 100, "p" * 101)
     first = names.unique("my server!", "x")
@@ -84,6 +91,7 @@ def test_names_are_lawful_unique_and_can_be_read_back(servers: list[str], own: l
     assert len(made) == len(given)
     assert all(LAWFUL.match(name) for name in made)
     assert all(names.split(name) in (each, None) for name, each in made.items())
+    assert all(each[0] in names.servers_of(name) for name, each in made.items())
 
 
 @pytest.mark.parametrize("separator", ["", ".", " ", "_" * 9, None])

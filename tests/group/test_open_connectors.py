@@ -25,7 +25,7 @@ from trio_mcp import (
     StdioServer,
 )
 from trio_mcp.group import ConnectorGroup, Server, open_connectors
-from trio_mcp.testing import ScriptedServer
+from trio_mcp.testing import HANG, ScriptedServer
 
 Clock = trio.testing.MockClock
 
@@ -42,7 +42,7 @@ def sleeper(name: str = "sleeper", seconds: float = 1) -> MCPServer[Any]:
     @server.tool()
     async def ask(context: Context[Any]) -> str:
         result = await context.session.elicit_form("?", {"type": "object", "properties": {}})
-        return result.action
+        return str(result.action)
 
     return server
 
@@ -299,6 +299,18 @@ async def test_calls_share_a_limit_over_the_group(autojump_clock: Clock) -> None
         assert (await group.call_tool("b__sleep")).structured_content == {"result": "sleeper"}
 
 
+async def test_a_server_that_hangs_does_not_hold_up_the_listings_of_the_others(
+    serve: Serve, autojump_clock: Clock
+) -> None:
+    hanging = serve()
+    hanging.on["tools/list"] = lambda call: call.sse(HANG)
+    servers = {"a": Server(hanging.url, network=hanging.network, deadline=5), "b": sleeper()}
+    async with open_connectors(servers, max_calls=1) as group:
+        listing = await group.list_tools()
+        assert trio.current_time() == 5
+        assert [tool.name for tool in listing] == ["b__sleep", "b__ask"]
+
+
 @pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
 async def test_calls_that_callbacks_make_do_not_wait_for_the_call_that_they_belong_to(
     version: Any, autojump_clock: Clock
@@ -312,7 +324,7 @@ async def test_calls_that_callbacks_make_do_not_wait_for_the_call_that_they_belo
         await group["b"].call_tool("sleep")
         return types.ElicitResult(action="decline")
 
-    servers = {"a": Server(asking, protocol_version=version), "b": sleeper()}
+    servers: dict[str, Any] = {"a": Server(asking, protocol_version=version), "b": sleeper()}
     async with open_connectors(servers, max_calls=1, elicitation_callback=elicit) as group:
         with trio.fail_after(60):
             result = await group["a"].call_tool("ask")

@@ -356,3 +356,24 @@ async def test_a_cancelled_call_is_cancelled_at_its_server(autojump_clock: Clock
         await server.saw("notifications/cancelled")
         await group.call_tool("b__t")
     assert "notifications/cancelled" not in other.wires[0].methods()
+
+
+async def test_a_server_that_is_lost_as_the_block_ends_is_let_go_of(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = make_group({"a": wire_server()}, policy=None)
+    member = group._members["a"]
+    ends, ended = trio.Event(), trio.Event()
+
+    async def lost() -> ConnectionLost:
+        await ends.wait()
+        member.leave()
+        ended.set()
+        return ConnectionLost("too late")
+
+    monkeypatch.setattr(member, "_until_lost", lost)
+    async with group:
+        ends.set()
+        await ended.wait()
+        assert statuses(group) == {"a": "closed"}
+    assert trio.current_time() == 0

@@ -67,9 +67,9 @@ class Catalog(Generic[L, T]):
         self._key = key
         self._known: dict[str, tuple[int, dict[str, T]]] = {}
 
-    async def fetch(self, cache: CacheMode = "use", only: str | None = None) -> Listing[T]:
-        """Ask all servers, or `only` that one, each within its deadline."""
-        asked = self._members if only is None else {only: self._members[only]}
+    async def fetch(self, cache: CacheMode = "use", only: Iterable[str] | None = None) -> Listing[T]:
+        """Ask all servers, or `only` those, each within its deadline."""
+        asked = self._members if only is None else {name: self._members[name] for name in only}
         answers: dict[str, ConnectorError | dict[str, T]] = {}
         async with open_flat_nursery() as nursery:
             for member in asked.values():
@@ -116,9 +116,13 @@ class Catalog(Generic[L, T]):
         """What is called `key`, as far as is known, by server."""
         return {name: items[key] for name in self._members if key in (items := self._of(name))}
 
-    def known(self) -> list[T]:
-        """All that is known."""
-        return [item for name in self._members for item in self._of(name).values()]
+    def unlisted(self) -> list[str]:
+        """The servers of which nothing is known since they were opened."""
+        return [
+            name
+            for name, member in self._members.items()
+            if name not in self._known or self._known[name][0] != member.openings
+        ]
 
     def unknown(self, key: str, listing: Listing[Any]) -> UnknownName:
         """The error that there is nothing called `key`, as `listing` has just shown."""

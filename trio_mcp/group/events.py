@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import mcp_types as types
 import trio
 
-from ..errors import ConnectorError
+from ..errors import ConnectorError, NotConnected
 from ..features.listening.events import Event, Gap
 from ..features.listening.subscription import EventStream
 from ..reconnecting import ReconnectPolicy
@@ -140,19 +140,23 @@ class _Follower:
     async def _listen(self) -> None:
         """Hear of what changes at the server, for as long as it is up."""
         connector = self._member.connector
-        tools, prompts, resources = _told_by(connector.server_capabilities)
         lost: str | None = None
         attempt = 0
-        while tools or prompts or resources:
+        while True:
             reason = "the server has ended the subscription"
             passes = True
             try:
+                tools, prompts, resources = _told_by(connector.server_capabilities)
+                if not (tools or prompts or resources):
+                    break
                 async with connector.listen(
                     tools=tools, prompts=prompts, resources=resources, reconnect=_TRIES
                 ) as events:
                     self._established(lost)
                     async for event in events:
                         self._put(event)
+            except NotConnected:
+                await trio.sleep_forever()  # it is being closed: this is cancelled in a moment
             except ConnectorError as exc:
                 reason, passes = str(exc), may_pass(exc)
             lost = f"what has changed may not have been told: {reason}"

@@ -205,7 +205,7 @@ class ConnectorGroup:
     ) -> types.CallToolResult:
         """Call a tool by its name in the group; see `Connector.call_tool`.
 
-        If the tool has not been listed yet, it is asked for first.
+        If the tool has not been listed yet, its server is asked for its tools first.
 
         Raises:
             UnknownName: there is no such tool; says the nearest ones.
@@ -233,12 +233,13 @@ class ConnectorGroup:
             raise UsageError(f"a name is a str, not {type(name).__name__}")
         found = catalog.find(name)
         if not found:
-            split = self._names.split(name)
-            server = None if split is None else split[0]
-            listing = await catalog.fetch(only=server)
+            # If it can be nobody's, it is the nearest names that are looked for.
+            servers = self._names.servers_of(name)
+            listing = await catalog.fetch(only=servers or catalog.unlisted())
             found = catalog.find(name)
-            if not found and server is not None and server in listing.missing:
-                raise listing.missing[server]
+            if not found and len(servers) == len(listing.missing) == 1:
+                (error,) = listing.missing.values()
+                raise error
             if not found:
                 raise catalog.unknown(name, listing)
         (item,) = found.values()

@@ -63,6 +63,13 @@ class Names:
         digest = _digest(self._before[server], own)[:_DIGEST]
         return f"{_ODD.sub('_', plain)[: LONGEST_NAME - _DIGEST - 1]}_{digest}"
 
+    def servers_of(self, name: str) -> list[str]:
+        """The servers that something of this name may be of."""
+        split = self.split(name)
+        if split is not None:
+            return [split[0]]
+        return [server for before, server in self._servers.items() if name.startswith(before)]
+
     def split(self, name: str) -> tuple[str, str] | None:
         """The server and its own name that a name means; None if only a listing can tell."""
         if _DIGESTED.search(name):

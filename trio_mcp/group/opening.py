@@ -13,11 +13,11 @@ from ..auth import OAuth
 from ..connector import Connector
 from ..errors import ConfigurationError
 from ..middleware.chain import check_middleware
-from ..middleware.concurrency_limit import ConcurrencyLimitMiddleware
 from ..opening import open_connector, options_of
 from ..options import check_positive, check_seconds
 from ..reconnecting import ReconnectPolicy, check_reconnect
 from .group import ConnectorGroup
+from .limit import CallLimit
 from .member import Member
 from .names import Names
 from .server import Server, ServerOptions, Target
@@ -58,7 +58,7 @@ def open_connectors(
         restart: for all of them, whether and how they are opened anew; None for what each `Server` says, and
             True for what is none. Jitter is drawn from `rng`.
         max_calls: requests under way at a time, over all servers; further ones queue, first come, first
-            served. What must not wait does not count: handshakes, and what callbacks call.
+            served. What must not wait does not count: handshakes, listings, and what callbacks call.
         separator: what stands between the prefix of a server and its own name of a tool or a prompt.
         **options: of `open_connector`, for all servers whose kind of target takes them. A `Server`'s own go
             before them, but for `middleware`, where those of the group are the outer ones. `headers`, and
@@ -71,7 +71,7 @@ def open_connectors(
     needed = _required(checked, required, optional)
     policy = None if restart is None else check_reconnect(restart, "restart")
     shared = _shared(checked, options)
-    limit = () if max_calls is None else (ConcurrencyLimitMiddleware(check_positive("max_calls", max_calls)),)
+    limit = () if max_calls is None else (CallLimit(check_positive("max_calls", max_calls)),)
     members = {
         name: Member(
             name,
@@ -147,9 +147,7 @@ def _options_of(server: Server) -> frozenset[str]:
         return _KNOWN  # what is wrong is told where the connector is made
 
 
-def _connector(
-    name: str, server: Server, shared: ServerOptions, limit: tuple[ConcurrencyLimitMiddleware, ...]
-) -> Connector:
+def _connector(name: str, server: Server, shared: ServerOptions, limit: tuple[CallLimit, ...]) -> Connector:
     try:
         accepted = options_of(server.target)
         if wrong := sorted(server.options.keys() - accepted):
