@@ -130,6 +130,19 @@ async def test_what_the_body_of_a_listening_block_raises_comes_out(autojump_cloc
                 raise ZeroDivisionError
 
 
+async def test_a_connector_that_is_being_closed_has_missed_nothing(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = make_group({"a": declares(wire_server(), **EVERYTHING)})
+    monkeypatch.setattr(group._members["a"], "_until_lost", trio.sleep_forever)  # the listener is faster
+    async with group:
+        async with group.events() as events:
+            await group["a"]._live().session.close()
+            with trio.move_on_after(1000) as scope:
+                await events.receive()
+        assert scope.cancelled_caught
+
+
 # Servers that do not let themselves be listened to
 
 

@@ -304,7 +304,10 @@ async def test_a_server_that_hangs_does_not_hold_up_the_listings_of_the_others(
 ) -> None:
     hanging = serve()
     hanging.on["tools/list"] = lambda call: call.sse(HANG)
-    servers = {"a": Server(hanging.url, network=hanging.network, deadline=5), "b": sleeper()}
+    servers: dict[str, Any] = {
+        "a": Server(hanging.url, network=hanging.network, deadline=5),
+        "b": sleeper(),
+    }
     async with open_connectors(servers, max_calls=1) as group:
         listing = await group.list_tools()
         assert trio.current_time() == 5

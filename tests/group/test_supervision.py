@@ -143,7 +143,7 @@ async def test_a_block_that_is_cancelled_while_it_opens_leaves_nothing(autojump_
         assert statuses(group) == {"good": "up", "slow": "up"}
 
 
-async def test_a_group_is_used_in_its_block_only() -> None:
+async def test_a_group_is_used_in_its_block_only(autojump_clock: Clock) -> None:
     group = make_group({"a": wire_server("t")})
     with pytest.raises(NotConnected):
         group["a"]
@@ -291,7 +291,7 @@ async def test_a_block_is_cancelled_while_a_server_is_opened_anew(autojump_clock
     assert trio.current_time() <= 11
 
 
-async def test_what_the_body_raises_comes_out_as_it_is() -> None:
+async def test_what_the_body_raises_comes_out_as_it_is(autojump_clock: Clock) -> None:
     error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError) as caught:
         async with make_group({"a": wire_server(), "b": wire_server()}):
