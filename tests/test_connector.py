@@ -656,3 +656,18 @@ async def test_every_public_method_is_a_checkpoint(serve: Serve) -> None:
     for close in (c.aclose, lambda: c.set_roots([])):
         with trio.testing.assert_checkpoints():
             await close()
+
+
+async def test_over_http_a_connection_is_never_lost_for_good(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = a_server(serve)
+    async with server.connect() as c:
+        server.link.reset()
+        server.link.refuse()
+        with trio.move_on_after(3600) as scope:
+            await c.until_lost()
+        assert scope.cancelled_caught
+        await c.aclose()
+        with pytest.raises(trio_mcp.NotConnected):
+            await c.until_lost()

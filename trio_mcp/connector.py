@@ -20,7 +20,7 @@ import trio
 
 from .callbacks import RequestContext
 from .connection import Connection, Setup, TransportFactory, open_connection
-from .errors import NotConnected, UnsupportedFeature, UsageError
+from .errors import ConnectorError, NotConnected, UnsupportedFeature, UsageError
 from .methods import Methods
 from .options import check_roots
 from .protocol.versions import is_modern
@@ -133,6 +133,19 @@ class Connector(Methods):
         if self._left is not None:
             await self._left.wait()
         await trio.lowlevel.checkpoint()
+
+    async def until_lost(self) -> ConnectorError:
+        """Wait until the connection is lost for good, so that only a new block helps; gives the reason.
+
+        Over Streamable HTTP each request is a connection of its own: there that is never.
+
+        Raises:
+            NotConnected: the connector is closed.
+        """
+        session = self._live().session
+        with session.call():
+            reason = await session.transport.until_lost()
+        return reason.locate(self.public_identifier)
 
     def __repr__(self) -> str:
         if not self.is_connected:

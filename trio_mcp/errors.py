@@ -8,13 +8,16 @@ The cause, where there is one, is `__cause__`.
   │   ├── ConfigurationError        an option that cannot work (also a ValueError)
   │   ├── InvalidArguments          arguments that are not JSON (also a ValueError)
   │   ├── NotConnected              used outside of its block, or closed while in flight
-  │   └── UnsupportedFeature        the negotiated protocol version has no such thing
+  │   ├── UnsupportedFeature        the negotiated protocol version has no such thing
+  │   ├── UnknownName               no such tool, prompt, resource or server in a group (also a KeyError)
+  │   └── AmbiguousName             a resource that several servers of a group have
   ├── TransportError                the way to the server failed
   │   ├── ConnectError              could not connect
   │   │   └── ConnectTimeout        ... in time (also a trio.TooSlowError; in deadlines.py)
   │   ├── ConnectionLost            the connection broke; the request may have been carried out
   │   │   ├── ServerFailed          ... because the server, which runs in this process, raised an exception
   │   │   └── Stalled               ... by silence (also a trio.TooSlowError; in deadlines.py)
+  │   ├── ServerUnavailable         the server of a group is not up at the moment
   │   └── HTTPStatusError           the server answered with an HTTP error status
   │       ├── SessionExpired        404: the server no longer knows the session
   │       └── AccessDenied          401 or 403 (also an AuthorizationError)
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDenied",
+    "AmbiguousName",
     "AuthorizationError",
     "ConfigurationError",
     "ConnectError",
@@ -63,11 +67,13 @@ __all__ = [
     "OAuthStep",
     "ProtocolError",
     "ServerFailed",
+    "ServerUnavailable",
     "SessionExpired",
     "ToolFailed",
     "TaskCancelled",
     "TransportError",
     "URLElicitationRequired",
+    "UnknownName",
     "UnsupportedFeature",
     "UsageError",
     "VersionMismatch",
@@ -133,6 +139,36 @@ class UnsupportedFeature(UsageError):
     """The negotiated protocol version, or what was declared when connecting, has no such thing."""
 
 
+class UnknownName(UsageError, KeyError):
+    """A group of servers has no such server, tool, prompt or resource.
+
+    Attributes:
+        name: what was asked for.
+        near: the names that are most like it, best first; it may be empty.
+    """
+
+    def __init__(self, message: str, name: str, near: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        Exception.__init__(self, message, name, near)
+        self.name = name
+        self.near: tuple[str, ...] = tuple(near)
+
+
+class AmbiguousName(UsageError):
+    """Several servers of a group have that resource: say which one is meant, by `server=`.
+
+    Attributes:
+        name: what was asked for.
+        servers: those that have it.
+    """
+
+    def __init__(self, message: str, name: str, servers: Sequence[str]) -> None:
+        super().__init__(message)
+        Exception.__init__(self, message, name, servers)
+        self.name = name
+        self.servers: tuple[str, ...] = tuple(servers)
+
+
 class TransportError(ConnectorError):
     """The way to the server failed."""
 
@@ -147,6 +183,21 @@ class ConnectionLost(TransportError):
 
 class ServerFailed(ConnectionLost):
     """A server in this process raised an exception, which ended it. That exception is `__cause__`."""
+
+
+class ServerUnavailable(TransportError):
+    """The server of a group is not up; `__cause__` is why, if that is known. Nothing was sent.
+
+    Attributes:
+        name: the server's, in the group.
+        status: "opening", "down" (it is opened anew) or "failed" (it is not).
+    """
+
+    def __init__(self, message: str, name: str, status: str) -> None:
+        super().__init__(message)
+        Exception.__init__(self, message, name, status)
+        self.name = name
+        self.status = status
 
 
 class HTTPStatusError(TransportError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import mcp_types as types
@@ -25,7 +25,7 @@ from .websocket_connector import WebSocketConnector, WebSocketOptions
 if TYPE_CHECKING:
     from .memory_connector import InProcessServer
 
-__all__ = ["HttpOptions", "connect", "open_connector"]
+__all__ = ["HttpOptions", "connect", "open_connector", "options_of"]
 
 
 class HttpOptions(CommonOptions, total=False):
@@ -69,13 +69,31 @@ def open_connector(target: str | StdioServer | InProcessServer, **options: Any) 
         ConfigurationError: a target or an option that cannot work. Entering the block raises `ConnectError`,
             and the other errors of `errors.py`, each flat and typed.
     """
+    make, _ = _kind_of(target)
+    return make(target, **options)
+
+
+def options_of(target: object) -> frozenset[str]:
+    """The names of the options that `open_connector` takes for `target`.
+
+    Raises:
+        ConfigurationError: it is no target.
+    """
+    _, options = _kind_of(target)
+    names: frozenset[str] = options.__optional_keys__
+    return names
+
+
+def _kind_of(target: object) -> tuple[Callable[..., Connector], Any]:
+    """What makes the connector, and the type of its options."""
     if isinstance(target, str):
-        scheme = target.partition("://")[0].lower()
-        return (WebSocketConnector if scheme in ("ws", "wss") else HttpConnector)(target, **options)
+        if target.partition("://")[0].lower() in ("ws", "wss"):
+            return WebSocketConnector, WebSocketOptions
+        return HttpConnector, HttpOptions
     if isinstance(target, StdioServer):
-        return StdioConnector(target, **options)
+        return StdioConnector, StdioOptions
     if is_server(target):
-        return MemoryConnector(target, **options)
+        return MemoryConnector, MemoryOptions
     raise ConfigurationError(
         f"a target is a URL (str), a StdioServer or a server object, not {type(target).__name__}"
     )

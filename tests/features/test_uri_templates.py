@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.conftest import Serve
 from tests.protocol.strategies import repeatable
 from trio_mcp import InvalidArguments, expand_uri_template
+from trio_mcp.features.uri_templates import matches_uri_template
 
 # RFC 6570, 3.2
 VARIABLES: dict[str, Any] = {
@@ -164,3 +165,28 @@ async def test_a_listed_template_leads_to_a_resource(serve: Serve) -> None:
         assert isinstance(memo, types.ResourceTemplate)
         result = await c.read_resource(expand_uri_template(memo, {"name": "a b"}))
     assert result.contents[0].uri == "memo://a%20b"
+
+
+@pytest.mark.parametrize(
+    ("template", "uri", "fits"),
+    [
+        ("file:///a", "file:///a", True),
+        ("file:///a", "file:///ab", False),
+        ("file:///{name}", "file:///x", True),
+        ("file:///{name}", "file:///", False),
+        ("file:///{name}", "file:///x/y", False),
+        ("file:///{+path}", "file:///x/y", True),
+        ("file:///{+path}", "file:///", True),
+        ("db://{table}/{row}", "db://t/1", True),
+        ("db://{table}/{row}", "db://t", False),
+        ("{a}-{b}.txt", "x-y-z.txt", True),
+        ("{a}-{b}.txt", "x.txt", False),
+        ("x://h/s{?q,page}", "x://h/s?q=1&page=2", True),
+        ("x://h/s{?q,page}", "x://h/s", True),
+        ("x://h/s{?q,page}", "x://h/t", False),
+        ("{+a}" * 50 + "!", "a" * 2000, False),
+    ],
+)
+def test_a_uri_may_have_come_of_a_template(template: str, uri: str, fits: bool) -> None:
+    assert matches_uri_template(template, uri) is fits
+    assert matches_uri_template(types.ResourceTemplate(name="t", uri_template=template), uri) is fits

@@ -499,3 +499,23 @@ async def test_the_callback_hears_of_each_loss_and_each_return(autojump_clock: M
         (5, ConnectionChange(False, "the cable was cut")),
         (6, ConnectionChange(True, "the connection was opened again")),
     ]
+
+
+@both_eras
+async def test_it_can_be_waited_for_that_a_connection_is_lost_for_good(
+    version: str, autojump_clock: MockClock
+) -> None:
+    server = WireServer(version)
+    async with server.connect(reconnect=ReconnectPolicy(initial=1, jitter=0, attempts=2)) as c:
+
+        async def gone() -> None:
+            await trio.lowlevel.checkpoint()
+            raise ConnectError("gone")
+
+        server.on_open = gone
+        server.wire.break_off()
+        reason = await c.until_lost()
+        assert trio.current_time() == 3
+        assert isinstance(reason, ConnectError)
+        assert str(reason) == "wires: gone"
+        assert (await c.until_lost()) is not reason

@@ -11,7 +11,7 @@ import mcp_types as types
 
 from ..errors import InvalidArguments
 
-__all__ = ["TemplateValue", "expand_uri_template"]
+__all__ = ["TemplateValue", "expand_uri_template", "matches_uri_template"]
 
 _Scalar: TypeAlias = str | int | float
 TemplateValue: TypeAlias = _Scalar | Sequence[_Scalar] | Mapping[str, _Scalar]
@@ -71,6 +71,36 @@ def expand_uri_template(
         return quote(_STRAY_PERCENT.sub("%25", uri), safe=_URI)
     except UnicodeEncodeError as exc:
         raise InvalidArguments("a string holds a lone surrogate, which UTF-8 cannot encode") from exc
+
+
+def matches_uri_template(template: types.ResourceTemplate | str, uri: str) -> bool:
+    """Whether `uri` may have come of the template.
+
+    What `{x}` stands for has no "/", "?" and "#" in it, and is not empty; other expressions may stand for
+    anything. The time that it takes grows with the product of both lengths, whatever the template is.
+    """
+    text = template.uri_template if isinstance(template, types.ResourceTemplate) else template
+    ends, begin = {0}, 0  # where what has been matched may end
+    for found in _EXPRESSION.finditer(text):
+        ends = _after_literal(text[begin : found.start()], uri, ends)
+        simple = found[0][1] not in "+#./;?&"
+        ends = _after_value(uri, ends, "/?#" if simple else "", may_be_empty=not simple)
+        begin = found.end()
+    return len(uri) in _after_literal(text[begin:], uri, ends)
+
+
+def _after_literal(literal: str, uri: str, ends: set[int]) -> set[int]:
+    return {end + len(literal) for end in ends if uri.startswith(literal, end)}
+
+
+def _after_value(uri: str, ends: set[int], excluded: str, *, may_be_empty: bool) -> set[int]:
+    after = set(ends) if may_be_empty else set()
+    inside = False
+    for index, character in enumerate(uri):
+        inside = (inside or index in ends) and character not in excluded
+        if inside:
+            after.add(index + 1)
+    return after
 
 
 def _value(name: str, value: object) -> str | list[str] | list[tuple[str, str]]:

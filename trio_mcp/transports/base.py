@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import trio
 
-from ..errors import MCPError, ProtocolError
+from ..errors import ConnectorError, MCPError, ProtocolError
 from ..protocol.wire import (
     ErrorResponse,
     Incoming,
@@ -115,6 +115,13 @@ class Transport(ABC):
             ConnectorError: there will be none; says why.
         """
         await trio.lowlevel.checkpoint()
+
+    async def until_lost(self) -> ConnectorError:
+        """Wait until the way to the server is lost for good, as `given_up` tells; gives the reason.
+
+        Where each request has a way of its own that is never.
+        """
+        await trio.sleep_forever()
 
     @abstractmethod
     async def request(self, message: Request) -> Response:

@@ -72,6 +72,9 @@ class WithFallback(Transport):
     async def ready(self) -> None:
         await self._current.ready()
 
+    async def until_lost(self) -> ConnectorError:
+        return await self._current.until_lost()
+
     def request(self, message: Request) -> Coroutine[Any, Any, Response]:
         # Not a coroutine of its own: a call need not pass through one more.
         if self._chosen or message.method != "initialize":

@@ -115,6 +115,12 @@ class Pipe(Transport):
             await self._changed.wait()
         await trio.lowlevel.checkpoint()
 
+    async def until_lost(self) -> ConnectorError:
+        while not self._given_up:
+            await self._changed.wait()
+        await trio.lowlevel.checkpoint()
+        return self._own(self._lost)
+
     def adopt(self, version: str) -> None:
         self._version = version
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import Final, Generic, Self, TypeVar
 
 import mcp_types as types
 import trio
@@ -10,32 +10,29 @@ import trio
 from ...errors import ConnectorError
 from .events import Event, Gap
 
-__all__ = ["Subscription"]
+__all__ = ["EventStream", "Subscription"]
+
+E = TypeVar("E")
 
 _CAPACITY: Final = 1000
 
 
-class Subscription:
-    """Events, as they come: `async for event in subscription`. Made by `Connector.listen` only.
+class EventStream(Generic[E]):
+    """Events, as they come: `async for event in stream`.
 
-    Up to 1,000 wait; then the oldest are forgotten, and a `Gap` tells so. The iteration ends when the server
-    ends the subscription in order. Where it is lost for good, the iteration raises the reason.
-
-    Attributes:
-        honoured: what the server agreed to tell of; it may be less than was asked for.
+    Up to 1,000 wait; then the oldest are forgotten, and a `Gap` tells so.
     """
 
     def __init__(self) -> None:
-        self.honoured: types.SubscriptionFilter = types.SubscriptionFilter()
-        self._send, self._receive = trio.open_memory_channel[Event](_CAPACITY)
+        self._send, self._receive = trio.open_memory_channel[E](_CAPACITY)
         self._overflow = False
         self._failure: ConnectorError | None = None
 
-    async def receive(self) -> Event:
+    async def receive(self) -> E | Gap:
         """The next event.
 
         Raises:
-            trio.EndOfChannel: the server has ended the subscription.
+            trio.EndOfChannel: it has ended in order.
             ConnectorError: it was lost.
         """
         if self._overflow:
@@ -52,13 +49,13 @@ class Subscription:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> E | Gap:
         try:
             return await self.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
 
-    def put(self, event: Event) -> None:
+    def put(self, event: E) -> None:
         """An event has come."""
         try:
             self._send.send_nowait(event)
@@ -73,3 +70,18 @@ class Subscription:
         """No more events come."""
         self._failure = failure
         self._send.close()
+
+
+class Subscription(EventStream[Event]):
+    """The events of one server. Made by `Connector.listen` only.
+
+    The iteration ends when the server ends the subscription in order. Where it is lost for good, the
+    iteration raises the reason.
+
+    Attributes:
+        honoured: what the server agreed to tell of; it may be less than was asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.honoured: types.SubscriptionFilter = types.SubscriptionFilter()
