@@ -10,8 +10,17 @@ import trio.testing
 from mcp.server import MCPServer
 from mcp.server.lowlevel import Server as LowLevelServer
 
-from trio_mcp import ReconnectPolicy, ServerFailed
-from trio_mcp.group import ConnectorGroup, Down, GroupEvent, GroupEvents, Server, Up, open_connectors
+from trio_mcp import (
+    ConnectorGroup,
+    Down,
+    GroupEvent,
+    GroupEvents,
+    ReconnectPolicy,
+    Server,
+    ServerFailed,
+    Up,
+    open_connectors,
+)
 from trio_mcp.testing import MemoryNetwork
 
 weather = MCPServer("weather", log_level="CRITICAL")

@@ -215,7 +215,6 @@ def test_two_spellings_may_say_the_same() -> None:
         ({"url": URL, "tools": {"a": {}}}, ".tools: a list is wanted, and not an object"),
         ({"url": URL, "tools": ["read_*"]}, ".tools: the tools are named one by one, without patterns"),
         ({"url": URL, "tools": [1]}, ".tools[0]: a string is wanted, and not a number"),
-        ({"url": URL, "disabledTools": ["a"]}, ".disabledTools: tools can be left out only of a list"),
         ({"command": ["npx"]}, ".command: a string is wanted, and not a list"),
         ({"command": "x", "env": {"A": [SECRET]}}, ".env.A: a string is wanted, and not a list"),
         ({"command": "x", "env": {"A": float("inf")}}, ".env.A: a number above 0 is wanted"),

@@ -89,7 +89,7 @@ def make_group(
             required=name not in optional,
             policy=policy,
             deadline=deadline,
-            tools=None if tools is None else frozenset(tools),
+            allows=lambda name: tools is None or name in tools,
             rng=random.Random(0),
         )
         for name, server in servers.items()

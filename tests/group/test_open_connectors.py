@@ -253,6 +253,7 @@ def test_a_server_is_checked_when_it_is_made() -> None:
         ({"deadline": 0}, "deadline must be a number of seconds above 0"),
         ({"tools": "x"}, "tools must be a list"),
         ({"tools": [1]}, "tools must be a list"),
+        ({"excluded_tools": [1]}, "excluded_tools must be a list"),
         ({"prefix": 1}, "prefix must be a str or None"),
     ]
     for options, text in wrong:
@@ -271,9 +272,12 @@ def test_a_server_has_what_it_was_given_and_shows_no_secrets() -> None:
 
 
 async def test_prefixes_and_tools_of_a_server_are_heeded(autojump_clock: Clock) -> None:
-    servers = {"a": Server(sleeper(), prefix="", tools=["sleep"]), "b": Server(sleeper(), prefix="c")}
+    servers = {
+        "a": Server(sleeper(), prefix="", tools=["sleep"]),
+        "b": Server(sleeper(), prefix="c", excluded_tools=["ask"]),
+    }
     async with open_connectors(servers, separator="-") as group:
-        assert [tool.name for tool in await group.list_tools()] == ["sleep", "c-sleep", "c-ask"]
+        assert [tool.name for tool in await group.list_tools()] == ["sleep", "c-sleep"]
         assert (await group.call_tool("sleep")).is_error is False
 
 

@@ -91,7 +91,11 @@ def make_server(entry: Entry, context: Context) -> Server:
             settings["sse_read_timeout"] = options.sse_read_timeout
             settings["transport"] = None if transport == "auto" else transport
     settings = {name: value for name, value in settings.items() if value not in (None, {})}
-    of_group: dict[str, Any] = {"required": _is_required(entry), "tools": _tools(entry)}
+    of_group: dict[str, Any] = {
+        "required": _is_required(entry),
+        "tools": options.tools,
+        "excluded_tools": options.disabled_tools,
+    }
     for name in ("restart", "deadline", "prefix"):
         if (value := getattr(options, name)) is not None:
             of_group[name] = value
@@ -197,14 +201,3 @@ def _is_required(entry: Entry) -> bool:
     if required is not None and required == optional:
         raise entry.at("optional").error(f"it contradicts {entry.written['required']!r}")
     return required if required is not None else not optional
-
-
-def _tools(entry: Entry) -> frozenset[str] | None:
-    tools, left_out = entry.options.tools, entry.options.disabled_tools
-    if tools is not None:
-        return frozenset(tools).difference(left_out)
-    if left_out:
-        raise entry.at("disabled_tools").error(
-            "tools can be left out only of a list of them: name those to keep in `tools`"
-        )
-    return None

@@ -220,7 +220,7 @@ class ConnectorGroup:
         )
 
     def _named_tool(self, member: Member, tool: types.Tool) -> GroupTool | None:
-        if member.tools is not None and tool.name not in member.tools:
+        if not member.allows(tool.name):
             return None
         return made_of(GroupTool, tool, self._naming(member, tool.name))
 

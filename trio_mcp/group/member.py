@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -38,7 +39,7 @@ class Member:
         required: whether the group cannot be without it.
         policy: how it is opened anew; None for not at all.
         deadline: seconds for its part in a listing, and for those who wait for it in the beginning.
-        tools: its own names of tools that may be used; None for all.
+        allows: whether a tool may be used, by its own name.
         rng: the source of jitter.
 
     Attributes:
@@ -56,14 +57,14 @@ class Member:
         required: bool,
         policy: ReconnectPolicy | None,
         deadline: float,
-        tools: frozenset[str] | None,
+        allows: Callable[[str], bool],
         rng: random.Random,
     ) -> None:
         self.name: str = name
         self.connector: Connector = connector
         self.required: bool = required
         self.deadline: float = deadline
-        self.tools: frozenset[str] | None = tools
+        self.allows: Callable[[str], bool] = allows
         self.rng: random.Random = rng
         self._policy = policy
         self.reset()

@@ -79,7 +79,7 @@ def open_connectors(
             required=name in needed,
             policy=server.restart if restart is None else policy,
             deadline=server.deadline,
-            tools=server.tools,
+            allows=server.allows,
             rng=server.options.get("rng") or options.get("rng") or random.Random(),
         )
         for name, server in checked.items()

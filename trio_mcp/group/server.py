@@ -42,6 +42,7 @@ class Server:
             it could not be opened; or how, by a `ReconnectPolicy`.
         deadline: seconds that opening it may take, and its part in a listing of the whole group.
         tools: names, as the server has them, of the tools that may be seen and called; None for all.
+        excluded_tools: names of tools that may not.
         prefix: what the names of its tools and prompts begin with; None for its name in the group.
         **options: of `open_connector`, for this target. They go before those of the group.
 
@@ -58,23 +59,26 @@ class Server:
         restart: bool | ReconnectPolicy = True,
         deadline: float = 30,
         tools: Collection[str] | None = None,
+        excluded_tools: Collection[str] = (),
         prefix: str | None = None,
         **options: Unpack[ServerOptions],
     ) -> None:
         if not isinstance(required, bool):
             raise ConfigurationError(f"required must be a bool, not {required!r:.50}")
-        names = () if tools is None else tuple(tools)
-        if isinstance(tools, str) or not all(isinstance(name, str) for name in names):
-            raise ConfigurationError("tools must be a list of the names of tools, or None for all of them")
         if not isinstance(prefix, str | None):
             raise ConfigurationError(f"prefix must be a str or None, not {prefix!r:.50}")
         self.target: Target = target
         self.required: bool = required
         self.restart: ReconnectPolicy | None = check_reconnect(restart, "restart")
         self.deadline: float = check_seconds("deadline", deadline)
-        self.tools: frozenset[str] | None = None if tools is None else frozenset(names)
+        self.tools: frozenset[str] | None = None if tools is None else _names("tools", tools)
+        self.excluded_tools: frozenset[str] = _names("excluded_tools", excluded_tools)
         self.prefix: str | None = prefix
         self.options: ServerOptions = options
+
+    def allows(self, tool: str) -> bool:
+        """Whether a tool, by its name at the server, may be seen and called."""
+        return tool not in self.excluded_tools and (self.tools is None or tool in self.tools)
 
     def __repr__(self) -> str:
         kind = type(self.target).__name__
@@ -82,3 +86,9 @@ class Server:
         if not self.required:
             settings.insert(0, "required=False")
         return f"Server({', '.join([f'<{kind}>', *settings])})"
+
+
+def _names(option: str, names: Collection[str]) -> frozenset[str]:
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"{option} must be a list of the names of tools")
+    return frozenset(names)
