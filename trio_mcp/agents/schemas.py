@@ -52,8 +52,8 @@ _MAX_REFS: Final = 20
 def transform(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
     """`schema` with `change` applied to each schema in it, the outermost first. Nothing given is changed.
 
-    So what `change` makes a text of is as the server wrote it. The innermost first, texts would stand in texts,
-    each quoted in the next one: a schema of 50 levels would have petabytes.
+    So what `change` makes a text of is as the server wrote it. The innermost first, texts would stand in
+    texts, each quoted in the next one: a schema of 50 levels would have petabytes.
     The schema `true` becomes `{}`, but where it says that there may be more.
     """
 
