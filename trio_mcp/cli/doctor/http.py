@@ -20,7 +20,7 @@ from .findings import Findings, Stopwatch
 __all__ = ["Answered", "check_http"]
 
 _MAX_BODY: Final = 1 << 16
-# Two, and not one with all that is between: of a page of nothing but `<title>`, each would be tried to its end.
+# Two, and not one with all between: of a page of nothing but `<title>`, each would be tried to its end.
 _TITLE: Final = re.compile(r"<title[^<>]*>", re.IGNORECASE)
 _TITLE_END: Final = re.compile(r"</title", re.IGNORECASE)
 
