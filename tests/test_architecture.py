@@ -38,7 +38,17 @@ LAYERS: Final = [
     ["http"],
     ["auth"],
     ["callbacks"],
-    ["supervision", "mailbox", "statistics", "deadlines", "in_flight", "network", "origin", "reconnecting"],
+    [
+        "supervision",
+        "mailbox",
+        "statistics",
+        "deadlines",
+        "in_flight",
+        "nearest",
+        "network",
+        "origin",
+        "reconnecting",
+    ],
     ["protocol"],
     ["errors", "_version"],
 ]

@@ -35,6 +35,11 @@ SECRET = "hunter2 at https://internal.example/?key=hunter2"
             "The server does not allow it: access is missing or was refused.",
         ),
         (trio_mcp.OAuthError("token", SECRET, SECRET), "The server does not allow it"),
+        (
+            trio_mcp.ServerUnavailable(SECRET, "a", "down"),
+            "The server is not available at the moment: nothing was called.",
+        ),
+        (trio_mcp.UnknownName(SECRET, SECRET), "Nothing was called: its server has no such tool any more"),
         (trio_mcp.TransportError(SECRET), "The way to the server failed. It may"),
         (trio_mcp.ProtocolError(SECRET), "The server's answer could not be understood. It may"),
         (trio_mcp.MessageTooLarge(SECRET), "The result was too large to be received. It may"),

@@ -37,6 +37,14 @@ def test_names_that_would_be_the_same_are_told_apart_whatever_the_order() -> Non
     assert function_names(reversed(tools)) == found
 
 
+@pytest.mark.parametrize("like", ["_", "."])
+def test_a_tool_that_is_called_as_another_ones_digest_is_does_not_hide_it(like: str) -> None:
+    tools = [tool("a.b"), tool("a_b")]
+    digested = next(name for name, each in function_names(tools).items() if each.name == "a.b")
+    tools.append(tool(digested.replace("_", like, 1)))
+    assert list(function_names(tools).values()) == tools
+
+
 def test_long_names_with_the_same_beginning_stay_different() -> None:
     assert len(function_names(tool("x" * 100 + end) for end in "abc")) == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -149,3 +150,11 @@ def test_what_is_not_kept_is_told_in_the_description() -> None:
         "description": 'A name ("default":"x")'
     }
     assert described({"description": "A name"}, []) == {"description": "A name"}
+
+
+def test_what_becomes_a_text_is_as_the_server_wrote_it_and_no_text_within_a_text() -> None:
+    schema: dict[str, Any] = {"pattern": "^a"}
+    for _ in range(8):
+        schema = {"not": schema}
+    told = json.dumps(schema, separators=(",", ":"))[1:-1]
+    assert transform(schema, lambda each: described(each, ["type"])) == {"description": told}

@@ -135,6 +135,14 @@ def test_schemas_that_are_none() -> None:
     assert typed_arguments([Argument("a", "1", False)], {"properties": []}) == {"a": "1"}
 
 
+def test_references_in_circles_are_each_followed_once() -> None:
+    names = [str(number) for number in range(12)]  # by every way through them, it would be days
+    circle = {"anyOf": [{"$ref": f"#/$defs/{name}"} for name in names]}
+    root = {"$defs": {**dict.fromkeys(names[1:], circle), "0": {"allOf": [{"type": "integer"}]}}}
+    root["$defs"] = {name: {**each} for name, each in root["$defs"].items()}
+    assert kinds(circle, root) == {"integer"}
+
+
 def test_headers() -> None:
     assert parse_headers(["A: b:c", "D:", " E :f "]) == {"A": "b:c", "D": "", "E": "f"}
 

@@ -309,6 +309,12 @@ async def test_a_certificate_that_is_not_shown_in_time(monkeypatch: pytest.Monke
             5,
         ),
         (
+            answer(200, HTML, b"<title>" * 9000),  # by a regular expression of it all, ten seconds
+            "200 OK, an HTML page",
+            "there is a web page at this address, and no MCP endpoint",
+            5,
+        ),
+        (
             answer(404, HTML, b"<title>Not here</title>"),
             "404 Not Found, an HTML page, 'Not here'",
             "there is no MCP endpoint at this address (HTTP 404)",

@@ -216,6 +216,17 @@ async def test_what_a_server_listed_in_an_earlier_life_is_asked_for_anew(autojum
         await group.call_tool("a__both")
 
 
+async def test_what_a_server_listed_in_an_earlier_block_is_asked_for_anew(autojump_clock: Clock) -> None:
+    server = wire_server("now")
+    group = make_group({"a": server})
+    async with group:
+        await group.list_tools()
+    lists(server, "tools", [{"name": "new", "inputSchema": {"type": "object"}}])
+    async with group:
+        with pytest.raises(UnknownName, match="the nearest: 'a__new'"):
+            await group.call_tool("a__now")
+
+
 # Prompts
 
 

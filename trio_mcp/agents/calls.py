@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Final, Protocol
 
 import mcp_types as types
 from pydantic_core import from_json
+
+from ..nearest import nearest_names
 
 __all__ = ["ModelAPI", "ToolCall", "attribute", "error_result", "has_attribute", "make_call"]
 
@@ -100,7 +101,7 @@ def make_call(
 
 
 def _no_such_tool(function: str, functions: Mapping[str, types.Tool]) -> types.CallToolResult:
-    near = get_close_matches(function, functions, n=3)
+    near = nearest_names(function, functions)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(functions) or 'none'}"
     return error_result(f"Nothing was called: there is no tool {_quoted(function)}; {_quoted(hint, 2000)}")
 

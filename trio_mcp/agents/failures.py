@@ -25,9 +25,11 @@ from ..errors import (
     MCPError,
     MessageTooLarge,
     ProtocolError,
+    ServerUnavailable,
     TaskCancelled,
     ToolFailed,
     TransportError,
+    UnknownName,
     URLElicitationRequired,
     UsageError,
 )
@@ -40,6 +42,7 @@ _MAYBE: Final = "It may have been carried out all the same."
 
 _KINDS: Final[dict[type[BaseException], str]] = {
     InvalidArguments: "Nothing was called: the arguments cannot be sent as JSON.",
+    UnknownName: "Nothing was called: its server has no such tool any more, or is not there.",
     URLElicitationRequired: "The user must go to a web page first, which the server asks for. Tell the user.",
     InputRefused: "The server asked for something that the user or this program did not give.",
     TaskCancelled: "The call was cancelled, so that it has no result.",
@@ -48,6 +51,7 @@ _KINDS: Final[dict[type[BaseException], str]] = {
     InvalidOutput: "The call was carried out, but its result is not what the tool promises: it was left out.",
     ProtocolError: f"The server's answer could not be understood. {_MAYBE}",
     ConnectError: "The server could not be reached.",
+    ServerUnavailable: "The server is not available at the moment: nothing was called.",
     ConnectionLost: f"The connection to the server was lost before the answer came. {_MAYBE}",
     HTTPStatusError: "The server answered with a failure.",
     TransportError: f"The way to the server failed. {_MAYBE}",
@@ -72,10 +76,11 @@ def failure_result(exc: BaseException) -> types.CallToolResult:
 
     Raises:
         BaseException: `exc` itself, if it is no failure of the call but of the program: a `UsageError` (but
-            `InvalidArguments`, which a model can cause), an `InternalError`, and all that is neither a
-            `ConnectorError` nor a `trio.TooSlowError`.
+            `InvalidArguments`, which a model can cause, and `UnknownName`, which a server of a group can that
+            was opened anew), an `InternalError`, and all that is neither a `ConnectorError` nor a
+            `trio.TooSlowError`.
     """
-    if isinstance(exc, UsageError) and not isinstance(exc, InvalidArguments):
+    if isinstance(exc, UsageError) and not isinstance(exc, InvalidArguments | UnknownName):
         raise exc
     if isinstance(exc, InternalError) or not isinstance(exc, ConnectorError | trio.TooSlowError):
         raise exc

@@ -45,12 +45,14 @@ def function_names(tools: Iterable[types.Tool], *, letter_first: bool = False) -
             )
     wanted = {name: _fitting(name, letter_first) for name in by_name}
     counts = Counter(wanted.values())
-    return {
-        short
-        if len(short) <= MAX_NAME and (short == name or counts[short] == 1)
-        else _digested(short, name): tool
-        for (name, short), tool in zip(wanted.items(), by_name.values(), strict=True)
+    digested = {name: _digested(short, name) for name, short in wanted.items()}
+    taken = set(digested.values())  # a tool that is called as another one's digest is must not hide it
+    kept = {
+        name
+        for name, short in wanted.items()
+        if len(short) <= MAX_NAME and (short == name or counts[short] == 1) and short not in taken
     }
+    return {wanted[name] if name in kept else digested[name]: tool for name, tool in by_name.items()}
 
 
 def declared(name: str, tool: types.Tool, addition: str = "") -> dict[str, Any]:

@@ -50,8 +50,10 @@ _MAX_REFS: Final = 20
 
 
 def transform(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
-    """`schema` with `change` applied to each schema in it, the innermost first. Nothing given is changed.
+    """`schema` with `change` applied to each schema in it, the outermost first. Nothing given is changed.
 
+    So what `change` makes a text of is as the server wrote it. The innermost first, texts would stand in
+    texts, each quoted in the next one: a schema of 50 levels would have petabytes.
     The schema `true` becomes `{}`, but where it says that there may be more.
     """
 
@@ -60,7 +62,7 @@ def transform(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
         return transform(value, change) if isinstance(value, dict) else value
 
     result: Schema = {}
-    for key, value in schema.items():
+    for key, value in change(schema).items():
         if key in _SINGLE:
             result[key] = value if isinstance(value, bool) else inner(value)
         elif key in _LISTS and isinstance(value, list):
@@ -69,7 +71,7 @@ def transform(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
             result[key] = {name: inner(each) for name, each in value.items()}
         else:
             result[key] = value
-    return change(result)
+    return result
 
 
 def input_schema(schema: Mapping[str, Any]) -> tuple[Schema, str]:
@@ -81,9 +83,10 @@ def input_schema(schema: Mapping[str, Any]) -> tuple[Schema, str]:
     if "$ref" in schema:
         schema = {**resolve(schema, schema), **{key: value for key, value in schema.items() if key != "$ref"}}
     top = {key: value for key, value in schema.items() if key not in _NOT_AT_THE_TOP and key != "$schema"}
-    properties = properties_of(top)
+    properties = dict(properties_of(top))
     for each in alternatives(schema, schema):
-        properties = {**properties_of(each), **properties}
+        for name, held in properties_of(each).items():
+            properties.setdefault(name, held)
     left = {key: schema[key] for key in _NOT_AT_THE_TOP if key in schema}
     note = f"The arguments must also fit this JSON Schema: {_text(left)}" if left else ""
     return {**top, "type": "object", "properties": properties}, note

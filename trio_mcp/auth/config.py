@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 import httpx2
 
 from ..errors import ConfigurationError
+from ..nearest import nearest_names
 from .storage import MemoryStorage, TokenStorage
 
 __all__ = [
@@ -273,7 +273,7 @@ def _make(kind: Callable[..., T], options: Mapping[str, Any], where: str) -> T:
     names = [each.name for each in fields(kind)]  # type: ignore[arg-type]  # it is a dataclass
     for name in options:
         if name not in names:
-            near = difflib.get_close_matches(str(name), names, n=1)
+            near = nearest_names(str(name), names, 1)
             hint = f": did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
             raise ConfigurationError(f"{where} has no option {name!r}{hint}")
     try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..agents.schemas import alternatives
 from ..errors import UsageError
 
 __all__ = [
@@ -146,24 +147,17 @@ def convert(text: str, wanted: frozenset[str]) -> Any:
     return value
 
 
-def kinds(schema: object, root: Mapping[str, Any], _seen: frozenset[str] = frozenset()) -> frozenset[str]:
+def kinds(schema: object, root: Mapping[str, Any]) -> frozenset[str]:
     """The JSON types that `schema` allows; empty if it does not say.
 
-    It follows `anyOf`, `oneOf` and references into `$defs` of `root`: what code generators write for an
-    optional value or an enumeration.
+    Alternatives and references into `root` are followed: they are what code generators write for an optional
+    value or an enumeration.
     """
-    if not isinstance(schema, Mapping):
-        return frozenset()
-    named = schema.get("type")
-    if named is not None:
-        return frozenset(str(each) for each in (named if isinstance(named, list) else [named]))
-    reference = schema.get("$ref")
-    # A schema may refer to itself, so each reference is followed once.
-    if isinstance(reference, str) and reference not in _seen:
-        definitions = as_mapping(root.get("$defs"))
-        return kinds(definitions.get(reference.removeprefix("#/$defs/")), root, _seen | {reference})
-    choices = as_list(schema.get("anyOf", schema.get("oneOf")))
-    return frozenset().union(*(kinds(each, root, _seen) for each in choices))
+    found: set[str] = set()
+    for each in alternatives(schema, root):
+        named = each.get("type") or []
+        found.update(map(str, named if isinstance(named, list) else [named]))
+    return frozenset(found)
 
 
 def parse_headers(words: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import mcp_types as types
 
 from ..errors import InvalidOutput, UsageError
 from ..features.output_schemas import OutputSchema
+from ..nearest import nearest_names
 from .arguments import as_list, as_mapping
 
 __all__ = ["check_arguments", "check_prompt_arguments", "find_named", "nearest"]
@@ -33,7 +33,7 @@ def check_arguments(values: Mapping[str, Any], input_schema: Mapping[str, Any]) 
     closed = input_schema.get("additionalProperties") is False
     if "patternProperties" not in input_schema:
         for name in values:
-            if name not in known and (closed or (known and difflib.get_close_matches(name, known))):
+            if name not in known and (closed or (known and nearest_names(name, known))):
                 raise UsageError(f"the tool has no argument {name!r}{nearest(name, known)}")
     _check_missing(as_list(input_schema.get("required")), values)
     try:
@@ -84,6 +84,6 @@ def find_named(kind: str, name: str, names: Sequence[str]) -> int:
 def nearest(name: str, names: Iterable[str]) -> str:
     """The names that may have been meant, as the end of an error's text."""
     known = list(names)
-    if near := difflib.get_close_matches(name, known):
+    if near := nearest_names(name, known):
         return f"; the nearest: {', '.join(near)}"
     return f"; there are: {', '.join(known)}" if 0 < len(known) <= 20 else ""

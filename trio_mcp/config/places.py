@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from ..errors import ConfigurationError
+from ..nearest import nearest_names
 
 __all__ = ["Place", "kind_of", "nearest", "shortened"]
 
@@ -63,5 +63,5 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """A hint at the one of `words` that may be meant, or nothing."""
     # Whoever writes a key in another way than we do, has it right but for capitals and dashes.
     known = {each.lower().replace("_", ""): each for each in words}
-    near = difflib.get_close_matches(word[:60].lower().replace("_", "").replace("-", ""), known, n=1)
+    near = nearest_names(word.lower().replace("_", "").replace("-", ""), known, 1)
     return f": did you mean {known[near[0]]!r}?" if near else ""

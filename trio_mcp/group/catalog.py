@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
@@ -13,6 +12,7 @@ from ..connector import Connector
 from ..deadlines import Stalled, deadline
 from ..errors import ConnectorError, UnknownName
 from ..features.response_cache import CacheMode
+from ..nearest import nearest_names
 from ..supervision import open_flat_nursery
 from .member import Member
 
@@ -20,7 +20,6 @@ __all__ = ["Catalog", "Listing"]
 
 T = TypeVar("T")
 L = TypeVar("L")
-_NEAR: Final = 3  # names that an error suggests
 _SHOWN: Final = 200  # characters of a name that an error shows
 
 
@@ -126,11 +125,10 @@ class Catalog(Generic[L, T]):
 
     def unknown(self, key: str, listing: Listing[Any]) -> UnknownName:
         """The error that there is nothing called `key`, as `listing` has just shown."""
-        names = [each for name in self._members for each in self._of(name)]
-        near = difflib.get_close_matches(key, names, n=_NEAR)
+        near = nearest_names(key, (each for name in self._members for each in self._of(name)))
         text = f"there is no {self._what} {key[:_SHOWN]!r} in the group"
         if near:
-            text += f"; the nearest: {', '.join(repr(each[:_SHOWN]) for each in near)}"
+            text += f"; the nearest: {', '.join(map(repr, near))}"
         if listing.missing:
             text += f"; not all could be asked: {', '.join(map(repr, listing.missing))}"
         return UnknownName(text, key, near)

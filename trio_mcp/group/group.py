@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from difflib import get_close_matches
 from types import TracebackType
 from typing import Any, Self, TypeVar, final
 
@@ -16,6 +15,7 @@ from ..connector import Connector, check_trio
 from ..errors import AmbiguousName, NotConnected, UnknownName, UsageError
 from ..features.response_cache import CacheMode
 from ..features.uri_templates import matches_uri_template
+from ..nearest import nearest_names
 from ..supervision import open_flat_nursery
 from .catalog import Catalog, Listing
 from .events import GroupEvents, open_events
@@ -151,7 +151,7 @@ class ConnectorGroup:
 
     def _member(self, server: str) -> Member:
         if server not in self._members:
-            near = get_close_matches(str(server), self._members)
+            near = nearest_names(str(server), self._members)
             names = f"; the nearest: {', '.join(map(repr, near))}" if near else ""
             raise UnknownName(f"there is no server {server!r:.200} in the group{names}", str(server), near)
         return self._members[server]

@@ -46,7 +46,7 @@ class Member:
         state: how it is.
         settled: set when it is up for the first time, or could not be opened, which of a required one is the
             end of the group.
-        openings: how often it has come up.
+        openings: how often it has come up, in all blocks of the group.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Member:
         self.deadline: float = deadline
         self.allows: Callable[[str], bool] = allows
         self.rng: random.Random = rng
+        self.openings: int = 0
         self._policy = policy
         self.reset()
 
@@ -74,7 +75,6 @@ class Member:
         self.state: ServerState = ServerState("closed")
         self.settled: trio.Event = trio.Event()
         self._changed = trio.Event()
-        self.openings: int = 0
         self._leaving = False
         self._scope = trio.CancelScope()
         self._service = trio.CancelScope()
@@ -138,7 +138,7 @@ class Member:
             if lost is None or self._leaving:
                 return
             attempt = 0 if lasted >= _LASTING else attempt
-            fatal = self.required and not self.openings
+            fatal = self.required and not self.settled.is_set()
             if fatal or self._policy is None or not may_pass(lost) or not self._policy.allows(attempt):
                 break
             delay = self._policy.delay(attempt, self.rng)

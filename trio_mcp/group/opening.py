@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from typing import Any, Final, cast
 
 from typing_extensions import Unpack
@@ -13,6 +12,7 @@ from ..auth import OAuth
 from ..connector import Connector
 from ..errors import ConfigurationError
 from ..middleware.chain import check_middleware
+from ..nearest import nearest_names
 from ..opening import open_connector, options_of
 from ..options import check_positive, check_seconds
 from ..reconnecting import ReconnectPolicy, check_reconnect
@@ -172,5 +172,5 @@ def _connector(name: str, server: Server, shared: ServerOptions, limit: tuple[Ca
 
 
 def _nearest(name: str, names: Collection[str]) -> str:
-    near = get_close_matches(str(name), names, n=1)
+    near = nearest_names(str(name), names, 1)
     return f"; the nearest is {near[0]!r}" if near else ""

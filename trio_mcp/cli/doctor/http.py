@@ -20,7 +20,9 @@ from .findings import Findings, Stopwatch
 __all__ = ["Answered", "check_http"]
 
 _MAX_BODY: Final = 1 << 16
-_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+# Two, and not one with all between: of a page of nothing but `<title>`, each would be tried to its end.
+_TITLE: Final = re.compile(r"<title[^<>]*>", re.IGNORECASE)
+_TITLE_END: Final = re.compile(r"</title", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,16 @@ async def _read(reply: Reply) -> Answered:
         body = b""
         while len(body) < _MAX_BODY and (piece := await reply.receive()):
             body += piece
-        if found := _TITLE.search(body.decode("utf-8", "replace")):
-            title = " ".join(html.unescape(found[1]).split())[:100]
+        title = _title(body.decode("utf-8", "replace"))
     return Answered(reply.status, content_type, reply.fields, title)
+
+
+def _title(page: str) -> str | None:
+    begin = _TITLE.search(page)
+    end = begin and _TITLE_END.search(page, begin.end())
+    if not begin or not end:
+        return None
+    return " ".join(html.unescape(page[begin.end() : end.start()]).split())[:100]
 
 
 def _described(answered: Answered) -> str:
