@@ -55,6 +55,8 @@ class Link:
         self.stream: WatchedStream = stream
         self.reader: Reader = reader
         self.redact: Callable[[str], str] = str
+        # Private, and named here only. Where it is not found, nothing is counted.
+        stream.count_frames = lambda: len(getattr(socket, "_message_parts", ()))
 
     async def close(self, grace: float) -> None:
         """Close it, with a closing handshake if that takes no more than `grace` seconds. It is shielded."""
@@ -188,7 +190,7 @@ class Handshake(httpx2.AsyncBaseTransport):
         return ConnectTimeout(f"no WebSocket within {self._timeout:g} s (timeout=)")
 
     async def _shake_hands(self, raw: trio.abc.Stream, request: httpx2.Request) -> Link | httpx2.Response:
-        stream = WatchedStream(raw)
+        stream = WatchedStream(raw, self._max_message_size)
         reader = Reader(self._nursery)
         try:
             with trio.CancelScope() as scope:
