@@ -212,7 +212,13 @@ class Handshake(httpx2.AsyncBaseTransport):
             raise
         if isinstance(reader.failure, NotSwitched):
             return await _read_response(raw, reader.failure.data, request)
-        raise _why(reader.failure, stream) from reader.failure
+        if reader.failure is not None and not stream.sent:
+            # It may quote a header, and so a token: it is no cause that could be shown.
+            raise ConfigurationError(
+                "the handshake cannot be sent: its URL or a header breaks HTTP "
+                f"({type(reader.failure).__name__})"
+            )
+        raise _why(reader.failure) from reader.failure
 
 
 def _header_lines(request: httpx2.Request) -> Iterator[tuple[bytes, bytes]]:
@@ -240,14 +246,10 @@ async def _read_response(stream: trio.abc.Stream, begun: bytes, request: httpx2.
     return httpx2.Response(parser.status, headers=headers, content=body[:_MAX_REFUSAL], request=request)
 
 
-def _why(failure: Exception | None, stream: WatchedStream) -> ConnectError | ConfigurationError:
+def _why(failure: Exception | None) -> ConnectError:
     """Why there is no WebSocket, although the server has not refused it."""
     if failure is None:
         return ConnectError("the server closed the connection during the WebSocket handshake")
-    if not stream.sent:  # it may quote a header, and so a token
-        return ConfigurationError(
-            f"the handshake cannot be sent: its URL or a header breaks HTTP ({type(failure).__name__})"
-        )
     cause: BaseException | None = failure
     while cause is not None and not isinstance(cause, wsproto.utilities.RemoteProtocolError):
         cause = cause.__context__
