@@ -4,8 +4,8 @@
     python tests/release/lowest.py --short    # what each dependency is used for: a minute
     python tests/release/lowest.py --python python3.12
 
-What the dependencies depend on, and what only the tests need, is as new as may be: a bound of ours says something
-of our own dependencies only. Needs a package index; the environment is thrown away.
+What the dependencies depend on, and what only the tests need, is as new as may be: a bound of ours says
+something of our own dependencies only. Needs a package index; the environment is thrown away.
 
 Exit code: 0 if all is well, 1 if not.
 """
@@ -48,7 +48,16 @@ SUBSET: Final = {
 }
 """The tests of what each dependency is used for."""
 
-TOOLS: Final = "coverage h11 hypothesis opentelemetry-sdk pexpect pytest pytest-trio trustme".split()
+TOOLS: Final = [
+    "coverage",
+    "h11",
+    "hypothesis",
+    "opentelemetry-sdk",
+    "pexpect",
+    "pytest",
+    "pytest-trio",
+    "trustme",
+]
 
 
 def bounds() -> dict[str, str]:
@@ -103,7 +112,7 @@ def install(python: str, scratch: Path) -> Path:
 
 
 def check_versions(python: Path, scratch: Path) -> None:
-    """Each bound is a version that can be had: otherwise something else needs a newer one, and it says nothing."""
+    """Each bound is a version that can be had: else something needs a newer one, and it says nothing."""
     wanted = bounds()
     assert wanted.keys() == SUBSET.keys(), "SUBSET has not the same dependencies as pyproject.toml"
     script = f"import importlib.metadata as m; print(*(m.version(each) for each in {[*wanted]!r}))"
