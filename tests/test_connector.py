@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import subprocess
 import sys
 import traceback
@@ -499,7 +500,7 @@ async def test_nothing_is_printed_and_no_log_shows_a_secret(
     capfd: pytest.CaptureFixture[str],
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    caplog.set_level(0, logger="trio_mcp")
+    caplog.set_level(logging.DEBUG, logger="trio_mcp")
     server = a_server(serve, LEGACY)
     server.session_id = "session-s3cr3t"
     server.on["GET"] = lambda seen: seen.sse(

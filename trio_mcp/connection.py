@@ -220,7 +220,7 @@ class Connection:
                 try:
                     await self.request(method, params, dict[str, Any], how=Handling(errand=True))
                 except MCPError as exc:
-                    logger.debug("the server refused a request that nobody waits for: %s", exc)
+                    logger.debug("the server refused a request that nobody waits for: %r", exc)
 
 
 @asynccontextmanager

@@ -231,7 +231,7 @@ class Dispatcher:
             self._take_notification(message)
         except (KeyError, TypeError, ValueError, OverflowError) as exc:
             self._statistics.unknown_messages += 1
-            logger.debug("a notification was dropped: %s: %s", message.method, type(exc).__name__)
+            logger.debug("a notification was dropped: %.100r: %s", message.method, type(exc).__name__)
 
     def _take_notification(self, message: Notification) -> None:
         params = message.params or {}

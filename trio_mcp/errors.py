@@ -35,6 +35,8 @@ The cause, where there is one, is `__cause__`.
   │   └── URLElicitationRequired    ... because the user must go to a URL first
   └── InternalError                 a bug in trio_mcp; please report it
 
+The text of one shows control characters as escapes; `message` has them as they came.
+
 No message, repr or attribute of these holds a token, a client secret or a session id of ours; where a server
 repeats one in an HTTP error, it is taken out.
 """
@@ -43,6 +45,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+
+from .text import printable
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, ElicitRequestURLParams
@@ -109,11 +113,13 @@ class ConnectorError(Exception):
         return self
 
     def __str__(self) -> str:
+        # What a server says is in it, and a traceback is printed as it is: it must not steer the terminal.
+        message = printable(self.message)
         if self.server is None:
-            return self.message
+            return message
         if self.request is None:
-            return f"{self.server}: {self.message}"
-        return f"{self.request} on {self.server}: {self.message}"
+            return f"{self.server}: {message}"
+        return f"{self.request} on {self.server}: {message}"
 
 
 class UsageError(ConnectorError):

@@ -32,6 +32,7 @@ from .features.response_cache import CacheOption
 from .http import HttpClient, HttpClientOption, Verify, open_engine
 from .http.authorizing import Dial, open_authorizing
 from .http.engine import Engine
+from .http.exposure import warn_if_exposed
 from .http.setup import check_http_client, check_verify
 from .http.urls import check_url, public_url
 from .middleware.chain import MiddlewareOption
@@ -232,6 +233,15 @@ class HttpConnector(Connector):
 
     @asynccontextmanager
     async def _open_transport(self) -> AsyncGenerator[TransportFactory]:
+        if self._http_client is None:
+            warn_if_exposed(
+                self.public_identifier,
+                self._endpoint,
+                self._verify,
+                self._network,
+                self._headers,
+                authorized=self._auth is not None or self._authorization is not None,
+            )
         elsewhere = partial(self._open_engine, None, anywhere=True)
         async with (
             open_authorizing(self._endpoint, self._authorization, elsewhere, self._timeout) as (

@@ -162,7 +162,7 @@ class Renewals:
                 if not self._transport.connected:
                     return  # the next connection has a session of its own, which is told all of it
                 self._standing.pop(key, None)
-                logger.warning("the new session refused %s: %s", method, exc)
+                logger.warning("the new session refused %s: %r", method, exc)
 
 
 class _Renewal:

@@ -18,6 +18,7 @@ from .errors import ConfigurationError
 from .http import Verify, open_engine
 from .http.authorizing import Dial, MakeAuthorizer, open_authorizing
 from .http.engine import Engine
+from .http.exposure import warn_if_exposed
 from .http.setup import check_verify, directly, ssl_context
 from .http.urls import check_url, public_url
 from .network import Network, TcpNetwork
@@ -128,6 +129,14 @@ class WebSocketConnector(PipeConnector):
 
     @asynccontextmanager
     async def _open_transport(self) -> AsyncGenerator[TransportFactory]:
+        warn_if_exposed(
+            self.public_identifier,
+            self._endpoint,
+            self._verify,
+            self._network,
+            self._headers,
+            authorized=self._auth is not None or self._authorization is not None,
+        )
         async with open_authorizing(
             self._endpoint, self._authorization, self._open_engine, self._timeout
         ) as (make_authorizer, dial):

@@ -10,7 +10,6 @@ from rich.console import Console
 from trio_mcp.cli.output import (
     ProgressView,
     block_text,
-    one_line,
     print_contents,
     print_json,
     print_line,
@@ -18,15 +17,9 @@ from trio_mcp.cli.output import (
     print_messages,
     print_result,
     print_text,
-    printable,
 )
 
 MakeConsole: TypeAlias = Callable[..., tuple[Console, io.StringIO]]
-
-
-def test_control_characters_are_shown_instead_of_obeyed() -> None:
-    assert printable("a\x1b[2Jb\r\n\tc\x9b\u202e") == "a\\x1b[2Jb\\r\n\tc\\x9b\\u202e"
-    assert one_line("a\n  b\x07\t c ") == "a b\\x07 c"
 
 
 def test_text_on_a_terminal_is_safe_and_not_cut(make_console: MakeConsole) -> None:

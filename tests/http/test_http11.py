@@ -210,10 +210,11 @@ def test_what_is_not_http_is_an_error(name: str) -> None:
         b"HTTP/1.1 200 OK\r\n" + b"y" * 100_000,
         b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000,
         b"HTTP/1.1 103 Early\r\nx: y\r\n\r\n" * 20_000,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
         head(OK, "transfer-encoding: chunked") + b"1;" + b"e" * 200_000,
         head(OK, "transfer-encoding: chunked") + b"0\r\n" + b"x: y\r\n" * 20_000,
     ],
-    ids=["reason", "value", "name", "many", "interim", "extension", "trailers"],
+    ids=["reason", "value", "name", "many", "interim", "bare", "extension", "trailers"],
 )
 @pytest.mark.parametrize("step", [1000, 1 << 16])  # as much as is read at a time
 def test_headers_have_a_limit(data: bytes, step: int) -> None:

@@ -379,6 +379,17 @@ async def test_cookies_follow_the_answers(engine: PoolEngine, site: Site) -> Non
     assert seen == [None, "a=1", "a=2", None]
 
 
+async def test_cookies_do_not_pile_up(engine: PoolEngine, site: Site) -> None:
+    for start in range(0, 100, 10):
+        site.handler = with_cookies(*(f"c{number}={start}" for number in range(start, start + 10)))
+        await ask(engine)
+    site.handler = with_cookies("c7=new", "large=" + "x" * 5000)
+    await ask(engine)
+    await ask(engine)
+    sent = dict(each.split("=") for each in site.requests[-1].headers["cookie"].split("; "))
+    assert sent == {f"c{number}": str(number // 10 * 10) for number in range(50)} | {"c7": "new"}
+
+
 async def test_cookies_stay_with_their_host_and_their_engine(
     engine: PoolEngine, pool: Pool, site: Site, network: MemoryNetwork, nursery: trio.Nursery
 ) -> None:
@@ -576,6 +587,18 @@ async def test_a_bomb_is_defused(engine: PoolEngine, site: Site, network: Memory
         tracemalloc.stop()
     assert peak < 6 << 20  # of 16 MiB
     assert response.ended
+
+
+async def test_what_a_bomb_brings_is_handed_on_in_small_pieces(engine: PoolEngine, site: Site) -> None:
+    # A mebibyte of line feeds alone is a third of a second of work for who reads events.
+    site.handler = encoded("gzip", gzip.compress(b"\n" * (1 << 20), 9))
+    reply = await request_to(engine)
+    sizes = []
+    while piece := await reply.receive():
+        sizes.append(len(piece))
+    assert sum(sizes) == 1 << 20
+    assert max(sizes) == 1 << 16
+    assert reply.ended
 
 
 def always(reply: Reply) -> Callable[[object], Reply]:

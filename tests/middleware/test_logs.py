@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mcp_types as types
@@ -20,19 +20,30 @@ URL = "http://server.test/mcp"
 Lines = Callable[[], list[tuple[str, str]]]
 
 
+class Kept(logging.Handler):
+    """Keeps what is logged: caplog takes a level that a fixture sets back before the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Lines:
+def lines() -> Iterator[Lines]:
     """The lines so far: level and text, those of handshakes left out."""
-    caplog.set_level(logging.DEBUG, logger="trio_mcp.requests")
-
-    def get() -> list[tuple[str, str]]:
-        return [
-            (record.levelname, record.getMessage())
-            for record in caplog.records
-            if record.name == "trio_mcp.requests" and not record.getMessage().startswith("initialize")
-        ]
-
-    return get
+    logger, kept = logging.getLogger("trio_mcp.requests"), Kept()
+    logger.addHandler(kept)
+    logger.setLevel(logging.DEBUG)
+    yield lambda: [
+        (record.levelname, record.getMessage())
+        for record in kept.records
+        if not record.getMessage().startswith("initialize")
+    ]
+    logger.setLevel(logging.NOTSET)
+    logger.removeHandler(kept)
 
 
 def scripted(serve: Serve) -> ScriptedServer:

@@ -149,6 +149,7 @@ def test_one_leading_byte_order_mark_is_ignored() -> None:
         pytest.param(b'{"jsonrpc":"2.0","method":"n","params":{"x":NaN}}', id="NaN"),
         pytest.param(b'{"jsonrpc":"2.0","method":"n","params":{"x":-Infinity}}', id="an infinity"),
         pytest.param(b'{"jsonrpc":"2.0","method":"n","params":' + b"[" * 5000, id="too deep"),
+        pytest.param(b'{"jsonrpc":"2.0","id":' + b"9" * 5000 + b',"result":{}}', id="too many digits"),
     ],
 )
 def test_what_is_not_json_is_refused(payload: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -250,7 +251,7 @@ async def test_denied_access_names_the_challenge_and_what_to_do(server: Scripted
 async def test_a_token_that_the_server_repeats_is_not_shown(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(0)
+    caplog.set_level(logging.DEBUG, logger="trio_mcp")
     server.on["tools/call"] = lambda seen: seen.reply(
         f"bad token {seen.headers['authorization']} " + "x" * 300, status=403, type="text/plain"
     )

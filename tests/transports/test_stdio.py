@@ -323,6 +323,15 @@ async def test_a_flood_without_a_line_feed_holds_nothing_up() -> None:
 # How it ends
 
 
+async def test_no_shell_reads_its_arguments() -> None:
+    argument = "a b; exit 3 && $(exit 3) | `exit 3` > /dev/null & 'x' %PATH% \\"
+    script = "import sys; sys.exit(sys.argv[1])"
+    with pytest.raises(ConnectionLost) as caught:
+        async with open_connector(StdioServer(sys.executable, ["-c", script, argument])):
+            pass
+    assert caught.value.message.splitlines()[-1] == argument
+
+
 async def test_an_exit_is_told_with_its_code_and_its_last_ten_lines() -> None:
     lines = "".join(f"line {n}\n" for n in range(20)) + "x" * 3000
     async with open_connector(server()) as c:

@@ -553,6 +553,26 @@ async def test_a_message_that_is_too_large_in_fragments_ends_the_connection(
     assert "1000000 bytes; max_message_size" in str(error)
 
 
+async def test_a_message_of_empty_frames_without_end_ends_the_connection(
+    site: Site, autojump_clock: trio.testing.MockClock
+) -> None:
+    sent = 0
+
+    async def flood(stream: trio.abc.Stream) -> None:
+        nonlocal sent
+        await stream.send_all(switching(await read_head(stream)))
+        await stream.receive_some()
+        await stream.send_all(frame(TEXT, b"", fin=False))
+        while True:
+            await stream.send_all(frame(CONTINUATION, b"", fin=False) * 1000)
+            sent += 1
+
+    site.serve(flood)
+    error = await site.fail(max_message_size=10_000)
+    assert isinstance(error, MessageTooLarge)
+    assert sent < 200  # with what the connection has room for
+
+
 async def test_the_size_of_a_message_counts_in_bytes(
     site: Site, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -12,11 +12,12 @@ import trio
 import typer
 
 from ..errors import ConnectorError, ToolFailed
+from ..text import one_line
 from .arguments import parse_arguments
 from .connecting import Connecting
 from .exits import DONE, FAILED
 from .listings import print_rows
-from .output import ProgressView, block_text, one_line, print_json, print_text
+from .output import ProgressView, block_text, print_json, print_text
 from .session import Session
 from .tools import AsJson, Words, prepared
 

@@ -18,11 +18,12 @@ from ..connector import Connector
 from ..errors import UsageError
 from ..opening import open_connector
 from ..protocol.versions import is_modern
+from ..text import one_line
 from ..transports.stdio import StdioServer
 from .arguments import parse_headers
 from .elicitation import ElicitationPrompt
 from .logs import shown_log
-from .output import one_line, print_log, print_text
+from .output import print_log, print_text
 from .sampling import SamplingPrompt
 from .session import Session
 from .targets import CONFIG_VARIABLE, Target, known_names, read_target

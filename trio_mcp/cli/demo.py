@@ -21,8 +21,9 @@ from ..callbacks import RequestContext
 from ..connector import Connector
 from ..errors import ConnectError, MCPError
 from ..opening import open_connector
+from ..text import one_line
 from .listings import print_tools, signature
-from .output import ProgressView, one_line, print_text
+from .output import ProgressView, print_text
 
 __all__ = ["demo_server", "run"]
 

@@ -21,7 +21,8 @@ from ..errors import (
     ProtocolError,
     UsageError,
 )
-from .output import one_line, print_text
+from ..text import one_line
+from .output import print_text
 
 __all__ = ["DONE", "EXIT_CODES", "FAILED", "TIME_IS_UP", "code_of", "in_words", "report", "run"]
 

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..text import one_line, printable
 from .arguments import as_list, as_mapping, kinds
-from .output import one_line, print_text, printable
+from .output import print_text
 
 __all__ = ["print_prompts", "print_resources", "print_rows", "print_tools", "signature"]
 

@@ -18,10 +18,11 @@ from ..auth.callback_server import open_browser
 from ..auth.file_storage import FileStorage
 from ..auth.storage import ClientKey, StoredToken, TokenKey
 from ..errors import OAuthError, UsageError
+from ..text import one_line
 from .connecting import Connecting
 from .exits import DONE
 from .logins import SECRET_VARIABLE, as_oauth, keys_for, open_storage
-from .output import one_line, print_json, print_text
+from .output import print_json, print_text
 from .terminal import is_at_terminal, read_line
 from .tools import AsJson
 

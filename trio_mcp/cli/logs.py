@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from .output import one_line, print_text
+from ..text import one_line
+from .output import print_text
 
 __all__ = ["shown_log"]
 

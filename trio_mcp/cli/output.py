@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import mcp_types as types
 from pydantic import BaseModel
@@ -20,10 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from ..text import one_line, printable
+
 __all__ = [
     "ProgressView",
     "block_text",
-    "one_line",
     "print_contents",
     "print_json",
     "print_line",
@@ -31,21 +31,7 @@ __all__ = [
     "print_messages",
     "print_result",
     "print_text",
-    "printable",
 ]
-
-# All control characters but line feed and tab, and those that reverse the direction of a text.
-_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-def printable(text: str) -> str:
-    """`text` with its control characters as escapes: it cannot steer a terminal."""
-    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
-def one_line(text: str) -> str:
-    """`text` for a line of its own."""
-    return printable(" ".join(text.split()))
 
 
 def print_text(console: Console, text: str, style: str = "") -> None:

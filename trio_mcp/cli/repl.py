@@ -11,12 +11,13 @@ import mcp_types as types
 import trio
 
 from ..errors import ConnectorError, UsageError
+from ..text import one_line
 from .arguments import as_mapping, parse_arguments
 from .checking import nearest
 from .connecting import LOG_LEVELS, Connecting, ask_for_logs
 from .exits import DONE, FAILED, code_of, report
 from .lines import Lines, open_lines
-from .output import one_line, print_text
+from .output import print_text
 from .prompts import show_completions, show_prompt, show_prompts
 from .resources import show_resource, show_resources
 from .session import Session

@@ -10,7 +10,8 @@ from typing import Final, TypeAlias
 import trio
 from rich.console import Console
 
-from .output import one_line, print_text
+from ..text import one_line
+from .output import print_text
 
 __all__ = ["NO_TERMINAL", "ReadLine", "Terminal", "is_at_terminal", "read_line"]
 

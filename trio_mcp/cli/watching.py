@@ -20,9 +20,10 @@ from ..features.listening.events import (
     ToolsChanged,
 )
 from ..protocol.versions import is_modern
+from ..text import one_line
 from .connecting import Connecting
 from .exits import DONE
-from .output import one_line, print_line, print_text
+from .output import print_line, print_text
 from .session import Session
 from .tools import AsJson
 

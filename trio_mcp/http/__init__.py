@@ -5,6 +5,7 @@ A request falls through these rooms, and its response comes back the same way:
 
     client.py, response.py   one exchange; redirects; what is left of a response
     setup.py                 which engine
+    exposure.py              warnings of what others could listen to
     pool_engine.py           the engine of our own
     client_engine.py         the engine on an httpx2 client, or behind it an httpx one
     auth_flow.py             an auth flow of the user's, with bounds

@@ -38,6 +38,10 @@ _SENT: Final = "trio_mcp.sent_headers"
 _CLIENTS_OWN: Final = frozenset(
     {b"host", b"connection", b"accept-encoding", b"user-agent", b"content-length"}
 )
+_PIECE: Final = 1 << 16  # bytes of a decoded body at a time: what reads it works through a piece in one go
+# What every client should have room for (RFC 6265, 6.1). All of them go with each request.
+_MAX_COOKIES: Final = 50
+_MAX_COOKIE: Final = 4096
 
 
 class ClientEngine:
@@ -127,16 +131,20 @@ class ClientReply:
         self._response = response
         self._chunks = response.aiter_bytes()
         self._silence = silence
+        self._rest = b""
 
     async def receive(self) -> bytes:
         """The next piece of the body, decoded; b"" at its end. See `Reply.receive`."""
         await trio.lowlevel.checkpoint()  # a few bytes may be many pieces
-        with deadline(self._silence, partial(silent, self._silence)), translate_errors(self._silence):
-            async for chunk in self._chunks:
-                if chunk:
-                    return chunk
-        self.ended = True
-        return b""
+        if not self._rest:
+            with deadline(self._silence, partial(silent, self._silence)), translate_errors(self._silence):
+                async for chunk in self._chunks:
+                    if chunk:
+                        self._rest = chunk
+                        break
+        self.ended = not self._rest
+        data, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
+        return data
 
     async def close(self) -> None:
         """Let go at once: all of it happens in a scope that is cancelled already."""
@@ -165,7 +173,15 @@ def cookie_jar() -> CookieJar:
 
 
 class _QuietJar(CookieJar):
-    """It warns of none: a cookie that cannot be read is the server's mistake, and not the program's."""
+    """It warns of none: a cookie that cannot be read is the server's mistake, and not the program's.
+
+    When it is full, it takes new values for what it has, and nothing else.
+    """
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        super().set_cookie(cookie)
+        if len(self) > _MAX_COOKIES:
+            self.clear(cookie.domain, cookie.path, cookie.name)
 
     def make_cookies(self, response: Any, request: Any) -> Sequence[Cookie]:
         with warnings.catch_warnings():
@@ -175,7 +191,8 @@ class _QuietJar(CookieJar):
 
 class _AsciiCookies(DefaultCookiePolicy):
     def set_ok(self, cookie: Cookie, request: Any) -> bool:
-        return f"{cookie.name}{cookie.value}".isascii() and super().set_ok(cookie, request)
+        text = f"{cookie.name}{cookie.value}"
+        return text.isascii() and len(text) <= _MAX_COOKIE and super().set_ok(cookie, request)
 
 
 class ClientAsTransport(httpx2.AsyncBaseTransport):

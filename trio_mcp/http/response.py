@@ -14,14 +14,15 @@ import trio
 from .engine import Reply
 from .failures import too_large
 
-__all__ = ["HttpResponse"]
+__all__ = ["SECRET_HEADER", "HttpResponse"]
 
 _DRAIN_SECONDS: Final = 0.25
 _DRAIN_BYTES: Final = 1 << 16
 _EXCERPT_LENGTH: Final = 200
-_SECRET_HEADER: Final = re.compile(
+SECRET_HEADER: Final = re.compile(
     "(^|-)(auth|authorization|cookie|key|apikey|password|secret|token)(-|$)|session-id$"
 )
+"""What is found in the name of a header, in lower case, whose value is a secret."""
 # A user and a password, a query, a fragment.
 _PRIVATE: Final = re.compile("(?<=//)[^/?#]*@|[?#].*")
 # A shorter value would be found in any text.
@@ -140,7 +141,7 @@ class HttpResponse:
 
     def _secrets(self) -> Iterator[str]:
         for name, value in self.request_headers.items():
-            if _SECRET_HEADER.search(name.lower()):
+            if SECRET_HEADER.search(name.lower()):
                 # The last word of "Bearer x", the values of "a=x; b=y", and then all of it.
                 yield value.rpartition(" ")[2]
                 yield from (part.rpartition("=")[2] for part in value.split("; "))

@@ -101,7 +101,7 @@ class WithFallback(Transport):
             if not _means_another_transport(exc):
                 raise
             refused = exc
-        logger.debug("Streamable HTTP was refused, and HTTP+SSE is tried: %s", refused)
+        logger.debug("Streamable HTTP was refused, and HTTP+SSE is tried: %r", refused)
         self._chosen, opened = True, False
         self._use(self._make_second())
         try:

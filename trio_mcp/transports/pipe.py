@@ -211,7 +211,7 @@ class Pipe(Transport):
                 or not self._policy.allows(attempt)
             ):
                 return lost
-            logger.warning("the connection was lost, and is opened again: %s", lost)
+            logger.warning("the connection was lost, and is opened again: %r", lost)
             self._served = False
             await trio.sleep(self._policy.delay(attempt, self._rng))
             attempt += 1
@@ -289,7 +289,7 @@ class Pipe(Transport):
             except ProtocolError as exc:
                 # Whose it was cannot be known; a program's print() on its stdout is nobody's.
                 self._statistics.unknown_messages += 1
-                logger.debug("something that the server sent was dropped: %s", exc)
+                logger.debug("something that the server sent was dropped: %r", exc)
                 messages = []
             self._served = self._served or bool(messages)
             for message in messages:

@@ -15,6 +15,7 @@ import trio
 from ..mailbox import Mailbox
 from ..statistics import Statistics
 from ..supervision import Supervisor
+from ..text import printable
 
 __all__ = ["LastWords", "Stderr", "StderrOption"]
 
@@ -73,7 +74,7 @@ class Stderr:
                     "the file for the server's stderr failed, so the log has it from here: %r", exc
                 )
                 self._file = None
-        logger.debug("%s", self.redact(line))
+        logger.debug("%s", printable(self.redact(line)))
 
     async def breathe(self) -> None:
         """Let the callback catch up: some turns of the scheduler, and none on one that sleeps."""

@@ -18,6 +18,7 @@ from ..deadlines import ConnectTimeout, Stalled, deadline
 from ..errors import ConnectionLost, ConnectorError, MessageTooLarge
 from ..supervision import FlatNursery, open_flat_nursery
 from .websocket_handshake import Handshake, Link
+from .websocket_stream import TooManyFrames
 from .wires import Wire
 
 __all__ = ["open_websocket"]
@@ -132,6 +133,8 @@ class _WebSocketWire(Wire):
     def _lost(self) -> ConnectorError:
         """Why the connection has ended."""
         closed = self._socket.closed
+        if closed is None and isinstance(self._link.reader.failure, TooManyFrames):
+            return self._oversized()
         if closed is None:
             return ConnectionLost(f"the WebSocket connection broke: {self._link.reader.failure!r}")
         if closed.code == _ABNORMAL:

@@ -55,6 +55,8 @@ class Link:
         self.stream: WatchedStream = stream
         self.reader: Reader = reader
         self.redact: Callable[[str], str] = str
+        # Private, and named here only. Where it is not found, nothing is counted.
+        stream.count_frames = lambda: len(getattr(socket, "_message_parts", ()))
 
     async def close(self, grace: float) -> None:
         """Close it, with a closing handshake if that takes no more than `grace` seconds. It is shielded."""
@@ -188,7 +190,7 @@ class Handshake(httpx2.AsyncBaseTransport):
         return ConnectTimeout(f"no WebSocket within {self._timeout:g} s (timeout=)")
 
     async def _shake_hands(self, raw: trio.abc.Stream, request: httpx2.Request) -> Link | httpx2.Response:
-        stream = WatchedStream(raw)
+        stream = WatchedStream(raw, self._max_message_size)
         reader = Reader(self._nursery)
         try:
             with trio.CancelScope() as scope:
@@ -210,7 +212,13 @@ class Handshake(httpx2.AsyncBaseTransport):
             raise
         if isinstance(reader.failure, NotSwitched):
             return await _read_response(raw, reader.failure.data, request)
-        raise _why(reader.failure, stream) from reader.failure
+        if reader.failure is not None and not stream.sent:
+            # It may quote a header, and so a token: it is no cause that could be shown.
+            raise ConfigurationError(
+                "the handshake cannot be sent: its URL or a header breaks HTTP "
+                f"({type(reader.failure).__name__})"
+            )
+        raise _why(reader.failure) from reader.failure
 
 
 def _header_lines(request: httpx2.Request) -> Iterator[tuple[bytes, bytes]]:
@@ -238,14 +246,10 @@ async def _read_response(stream: trio.abc.Stream, begun: bytes, request: httpx2.
     return httpx2.Response(parser.status, headers=headers, content=body[:_MAX_REFUSAL], request=request)
 
 
-def _why(failure: Exception | None, stream: WatchedStream) -> ConnectError | ConfigurationError:
+def _why(failure: Exception | None) -> ConnectError:
     """Why there is no WebSocket, although the server has not refused it."""
     if failure is None:
         return ConnectError("the server closed the connection during the WebSocket handshake")
-    if not stream.sent:  # it may quote a header, and so a token
-        return ConfigurationError(
-            f"the handshake cannot be sent: its URL or a header breaks HTTP ({type(failure).__name__})"
-        )
     cause: BaseException | None = failure
     while cause is not None and not isinstance(cause, wsproto.utilities.RemoteProtocolError):
         cause = cause.__context__

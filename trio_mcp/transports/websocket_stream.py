@@ -13,7 +13,7 @@ import trio
 
 from ..supervision import FlatNursery
 
-__all__ = ["NotSwitched", "Reader", "WatchedStream"]
+__all__ = ["NotSwitched", "Reader", "TooManyFrames", "WatchedStream"]
 
 _STATUS_LINE: Final = len(b"HTTP/1.1 101")
 
@@ -30,20 +30,36 @@ class NotSwitched(Exception):
         self.data: bytes = data
 
 
+class TooManyFrames(Exception):
+    """A message has come in more frames than it may have bytes: most of them are empty."""
+
+
 def _nothing() -> None:
     pass
+
+
+def _zero() -> int:
+    return 0
 
 
 class WatchedStream(trio.abc.Stream):
     """The stream under a WebSocket.
 
+    Args:
+        stream: what carries it.
+        max_frames: frames that one message may have. trio-websocket keeps each until the last one, and
+            counts only what is in them.
+
     Attributes:
         on_data: called whenever something has come.
+        count_frames: how many frames of a message have come whose end has not; see `max_frames`.
         sent: whether anything has been sent.
         torn: whether a frame went out in part only: what is sent after that makes no sense.
     """
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, max_frames: int) -> None:
+        self.count_frames: Callable[[], int] = _zero
+        self._max_frames = max_frames
         self.on_data: Callable[[], object] = _nothing
         self.sent: bool = False
         self.torn: bool = False
@@ -63,7 +79,10 @@ class WatchedStream(trio.abc.Stream):
 
         Raises:
             NotSwitched: the server answers by HTTP. The rest can be read from the stream itself.
+            TooManyFrames: a message has more than `max_frames`, and is not at its end.
         """
+        if self.count_frames() > self._max_frames:
+            raise TooManyFrames
         data = await self._stream.receive_some(max_bytes)
         if not self._switched:
             while 0 < len(data) < _STATUS_LINE:

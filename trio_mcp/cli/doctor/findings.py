@@ -8,8 +8,9 @@ from typing import Any, Final, Literal, TypeAlias
 import trio
 from rich.console import Console
 
+from ...text import one_line
 from ..exits import DONE, in_words
-from ..output import one_line, print_text
+from ..output import print_text
 
 __all__ = ["Finding", "Findings", "State", "Stopwatch"]
 
