@@ -109,7 +109,7 @@ class LegacySse(Pipe):
                 if response.content_type != _SSE:
                     raise NoEventStream(
                         f"the server answered HTTP {response.status} with "
-                        f"{response.content_type or 'no content type'} instead of an event stream: "
+                        f"{response.redact(response.content_type) or 'no content type'} instead of an event stream: "
                         "is this the URL of an MCP endpoint?"
                     )
                 stream = _EventStream(response, self._max_message_size)
@@ -164,7 +164,8 @@ class LegacySse(Pipe):
             queues = outgoing.wants_answer and not self._is_handshake(outgoing) and not in_callback.get()
             async with self._places if queues else nullcontext():
                 outgoing.in_progress = outgoing.wants_answer
-                await self._exchange(outgoing)
+                with nullcontext() if outgoing.wants_answer else self._http.brief(outgoing.data):
+                    await self._exchange(outgoing)
             if not outgoing.wants_answer:
                 outgoing.end(None)
 
@@ -219,6 +220,7 @@ class _EventStream(Wire):
 
     async def event(self) -> ServerSentEvent:
         while not self._events:
+            self._decoder.check()
             chunk = await self.response.receive()
             if not chunk:
                 raise ConnectionLost("the server ended its event stream")
