@@ -93,18 +93,19 @@ def _texts(error: BaseException) -> Iterator[str]:
         yield f"{each} {each!r}"
         if isinstance(each, ConnectorError):
             yield f"{each.args!r} {vars(each)!r}"
-        pending += [each.__cause__, each.__context__]
+        pending += [each.__cause__, None if each.__suppress_context__ else each.__context__]
         if isinstance(each, BaseExceptionGroup):
             pending += each.exceptions
 
 
-def count_tasks() -> int:
-    """The tasks of this run: its system's, the cell's servers', and the client's."""
+def count_tasks(servers: trio.Nursery) -> int:
+    """The tasks of this run, but those of `servers`."""
     count, pending = 0, [trio.lowlevel.current_root_task()]
     while pending:
         task: Any = pending.pop()
         count += 1
-        pending += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+        nurseries = [nursery for nursery in task.child_nurseries if nursery is not servers]
+        pending += [child for nursery in nurseries for child in nursery.child_tasks]
     return count
 
 

@@ -133,6 +133,7 @@ class Server:
         era: which protocol version it speaks.
         wants: the token that it wants; None for those of its token endpoint.
         struck: set, once it has begun to misbehave.
+        struck_at: when that was, on Trio's clock; 0 is never.
         seen: the names of the requests that came. A call's is "tools/call" and its tool; "token", "GET",
             "DELETE" and "answer" are those of requests that have no method.
         tokens: how many it has given.
@@ -141,6 +142,7 @@ class Server:
     era: Era
     wants: str | None = None
     struck: trio.Event = field(default_factory=trio.Event)
+    struck_at: float = 0.0
     seen: list[str] = field(default_factory=list)
     tokens: int = 0
     _plans: dict[str, _Plan] = field(default_factory=dict)
@@ -197,6 +199,8 @@ class Server:
             return
         plan.times -= 1
         self._victim = asked.id
+        if not self.struck.is_set():
+            self.struck_at = trio.current_time()
         self.struck.set()
         await plan.strike(asked)
 

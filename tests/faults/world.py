@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import mcp_types as types
 import trio
-import trio.testing
 from typing_extensions import Unpack
 
 from trio_mcp import Connector, OAuth, open_connector
@@ -26,7 +25,6 @@ HOST: Final = "127.0.0.1"
 PORT: Final = 8000
 URL: Final = f"http://{HOST}:{PORT}/mcp?key=query-{MARK}"
 _TOKEN: Final = f"token-{MARK}"
-_SETTLING: Final = 1.0
 
 
 class World:
@@ -85,12 +83,6 @@ class World:
     def tell(self, text: str) -> None:
         """A text that the client shows."""
         self._watch.texts.append(text)
-
-    async def settle(self) -> None:
-        """Let the network come to rest."""
-        self.link.heal()
-        await trio.sleep(_SETTLING)
-        await trio.testing.wait_all_tasks_blocked()
 
     async def _hear(self, notification: types.ServerNotification) -> None:
         self.heard.append(notification.method)
