@@ -1,9 +1,9 @@
 """Runs the fault matrix and prints it: `python -m tests.faults`.
 
-    python -m tests.faults                  # a row for each phase
-    python -m tests.faults --cells          # a row for each cell
-    python -m tests.faults --only redirect  # cells whose names hold that
-    python -m tests.faults --seeds 20       # with the tasks in each of twenty orders
+python -m tests.faults                  # a row for each phase
+python -m tests.faults --cells          # a row for each cell
+python -m tests.faults --only redirect  # cells whose names hold that
+python -m tests.faults --seeds 20       # with the tasks in each of twenty orders
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .matrix import CELLS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="the fault matrix")
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="the matrix")
     parser.add_argument("--only", default="", metavar="TEXT", help="cells whose names hold TEXT")
     parser.add_argument("--cells", action="store_true", help="print each cell")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="orders of tasks to try")

@@ -42,7 +42,9 @@ class Played:
         """Note how `made` deviates from what was expected."""
         self.deviations += [f"{what}: {each}" for each in made.deviations(expected)]
 
-    def check_act(self, made: Attempt, expected: Outcome, leave_after: float | None, grace: float = 0.0) -> None:
+    def check_act(
+        self, made: Attempt, expected: Outcome, leave_after: float | None, grace: float = 0.0
+    ) -> None:
         """Note how the act that was struck deviates: from what was expected or, if its caller was to leave in
         its middle, from leaving at once, or with `grace` to say goodbye in.
         """

@@ -1,5 +1,7 @@
 """What can befall connections: when they are made, and all of them at once while calls are under way."""
 
+# ruff: noqa: E501 - its tables have a fault on each line
+
 from __future__ import annotations
 
 import socket
@@ -104,7 +106,12 @@ def trust() -> ssl.SSLContext:
     return context
 
 
-def _no(says: str, cause: type[BaseException] | None, kind: type[ConnectorError] = ConnectError, within: float = 3.0) -> Fails:
+def _no(
+    says: str,
+    cause: type[BaseException] | None,
+    kind: type[ConnectorError] = ConnectError,
+    within: float = 3.0,
+) -> Fails:
     return Fails(kind, says, cause, within)
 
 

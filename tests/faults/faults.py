@@ -4,6 +4,8 @@ Columns: what is done; what comes of a request that meets it (a handshake, a cal
 that wants no answer (a notification, the answer to the server's question).
 """
 
+# ruff: noqa: E501 - its tables have a fault on each line
+
 from __future__ import annotations
 
 import gzip
@@ -235,6 +237,11 @@ def _lost(says: str, cause: type[BaseException] | None = None) -> Fails:
     return Fails(ConnectionLost, says, cause)
 
 
+def _right(name: str, strike: Strike) -> Fault:
+    """A fault that is none for who knows HTTP: the answer is right, but not where a stream was asked for."""
+    return Fault(name, strike, OK, reopens=False, but={"listen": _broke("had not acknowledged")})
+
+
 _STALLED: Final = Fails(Stalled, "for 10 s", within=SILENCE + 1)
 _STALLED_SHORT: Final = Fails(Stalled, "for 5 s", within=TIMEOUT + 1)
 _RESET: Final = _lost("connection broke", trio.BrokenResourceError)
@@ -243,8 +250,6 @@ _EXPIRED: Final = _http(SessionExpired, 404)
 _EVERYTHING: Final = Fails(ConnectTimeout, "connect_timeout", within=30.001)
 
 
-_RESTING: Final = {"but": {"listen": _broke("had not acknowledged")}, "reopens": False}
-"""Of a right answer, which is none where a stream was asked for."""
 _DRIPS: Final[dict[str, Outcome]] = {
     "handshake": _EVERYTHING,
     "listen": Fails(ConnectTimeout, "acknowledge", within=30.001),
@@ -259,11 +264,11 @@ BROKEN: Final = [
     Fault("slow drip", _drip, Fine(within=30), but={"listen": _broke("acknowledge", within=30), "modern handshake": Fails(VersionMismatch, "no common", within=30)}, reopens=False),
     Fault("endless drip of a header", _drip_for_ever, TimesOut(), _TOO_LONG, but=_DRIPS, reopens=False),
     Fault("endless drip of a body", _drip_body_for_ever, TimesOut(), OK, but={**_DRIPS, "initialized": OK}, reopens=False),
-    Fault("early hints", _early_hints, OK, **_RESTING),
-    Fault("HTTP/1.0", _http_1_0, OK, **_RESTING),
+    _right("early hints", _early_hints),
+    _right("HTTP/1.0", _http_1_0),
     Fault("truncated body", _truncated, _lost("in the middle of its response"), OK, reopens=False),
     Fault("truncated chunks", _truncated_chunks, _lost("in the middle of its response"), OK, reopens=False),
-    Fault("more than announced", _more_than_announced, OK, **_RESTING),
+    _right("more than announced", _more_than_announced),
     # Of HTTP
     Fault("no HTTP", _raw(b"SSH-2.0-OpenSSH_9.9\r\n"), _broke("broke HTTP", HttpParserError)),
     Fault("HTTP/9.9", _raw(b"HTTP/9.9 200 OK\r\n\r\n"), _broke("broke HTTP", HttpParserError)),
@@ -274,7 +279,7 @@ BROKEN: Final = [
     Fault("endless headers", _raw(b"HTTP/1.1 200 OK\r\n" + b"x-y: z\r\n" * 10_000), _broke("more than 65536 bytes of HTTP headers")),
     Fault("101", _raw(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"), _broke("switched protocols", HttpParserUpgrade)),
     # Of the content coding
-    Fault("gzip", partial(_gzipped, how=gzip.compress), OK, **_RESTING),
+    _right("gzip", partial(_gzipped, how=gzip.compress)),
     Fault("broken gzip", partial(_gzipped, how=bytes), _broke("content encoding", Exception), OK, reopens=False),
     Fault("layers of gzip", partial(_gzipped, how=lambda data: gzip.compress(gzip.compress(data)), coding="gzip, gzip"), _broke("several layers")),
     # Too much

@@ -1,5 +1,7 @@
 """Messages that a server should not send as the answer to a request, on whatever transport."""
 
+# ruff: noqa: E501 - its tables have a fault on each line
+
 from __future__ import annotations
 
 import json
@@ -12,8 +14,8 @@ from trio_mcp.testing.messages import Json, error, notification, request, respon
 
 from .outcomes import OK, Fails, Outcome
 
-
 __all__ = ["MESSAGES", "BadMessage"]
+
 
 @dataclass(frozen=True)
 class BadMessage:

@@ -1,4 +1,4 @@
-"""What every cell must hold, whatever its fault is: nothing is left, nothing secret is told, nothing warned of."""
+"""What every cell must hold: nothing is left, nothing secret is told, nothing is warned of."""
 
 from __future__ import annotations
 

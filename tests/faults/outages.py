@@ -45,7 +45,9 @@ async def _dial(
         async with connector as c:
             await c.call_tool("next")
 
-    made = await world.attempt(partial(use, world.connect(fault.url, verify=trust() if fault.trusted else True)), leave_after)
+    made = await world.attempt(
+        partial(use, world.connect(fault.url, verify=trust() if fault.trusted else True)), leave_after
+    )
     played.check_act(made, fault.outcome, leave_after, GOODBYE)
     world.link.heal()
     played.check("opening again", await world.attempt(partial(use, world.connect())))

@@ -1,4 +1,4 @@
-"""Where a fault strikes over HTTP, what the client does there, and what must come of it beside the fault's own.
+"""Where a fault strikes over HTTP, what the client does there, and what must hold beside.
 
 Each phase plays one cell to its end and gives the deviations from what it must hold, in words.
 """
@@ -56,7 +56,9 @@ class _Phase:
         for era in self.eras:
             for fault in self.faults:
                 expected = fault.outcome(era, self.name, self.expected(fault))
-                yield Cell(era, self.name, fault.name, expected, partial(self._play_in_world, era, fault, expected))
+                yield Cell(
+                    era, self.name, fault.name, expected, partial(self._play_in_world, era, fault, expected)
+                )
 
     async def _play_in_world(
         self,
@@ -142,7 +144,9 @@ async def _call(world: World, fault: Fault, expected: Outcome, leave_after: floa
 
 async def _answer(world: World, fault: Fault, expected: Outcome, leave_after: float | None) -> Played:
     """A call is struck in the middle of its answer."""
-    world.server.misbehave("tools/call victim", _after(world.server.report_progress, fault.strike), fault.times)
+    world.server.misbehave(
+        "tools/call victim", _after(world.server.report_progress, fault.strike), fault.times
+    )
     return await call_among_others(world, expected, leave_after)
 
 
@@ -235,7 +239,10 @@ async def _cancel(world: World, fault: Fault, expected: Outcome, leave_after: fl
 
 
 async def _in_background(
-    world: World, act: str | Callable[[Connector], Awaitable[None]], expected: Outcome, leave_after: float | None
+    world: World,
+    act: str | Callable[[Connector], Awaitable[None]],
+    expected: Outcome,
+    leave_after: float | None,
 ) -> Played:
     """Something that the client sends in the background is struck: it is counted and logged, and no more."""
     played = Played()
@@ -418,8 +425,8 @@ _PHASES: Final = [
     _Phase("listen, open", "a subscription, later", ("modern",), _STREAMS, _listens, _listen_open),
     _Phase("reply", "the client's answer to a question", ("legacy",), _ANSWERS, _one_way, _reply),
     _Phase("cancel", "the notice that a call was cancelled", ("legacy",), _ANSWERS, _one_way, _cancel),
-    _Phase("token", "the token endpoint, for the first token", ("modern",), _FOR_TOKENS, _token_or_none, _token, oauth=True),
-    _Phase("refresh", "the token endpoint, for another token", ("modern",), _FOR_TOKENS, _old_token, _refresh, oauth=True),
+    _Phase("token", "the first token", ("modern",), _FOR_TOKENS, _token_or_none, _token, oauth=True),
+    _Phase("refresh", "another token", ("modern",), _FOR_TOKENS, _old_token, _refresh, oauth=True),
     _Phase("DELETE", "the end of the session", ("legacy",), _ANSWERS, _fine, _delete),
 ]  # fmt: skip
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 import trio
@@ -77,14 +78,18 @@ class Asked:
         """The document that answers it if all is well."""
         return self.result if self.name == "token" else response(self.id, self.result)
 
-    async def reply(self, status: int, body: str | bytes = b"", type: str | None = None, **headers: str) -> None:
+    async def reply(
+        self, status: int, body: str | bytes = b"", type: str | None = None, **headers: str
+    ) -> None:
         """Send a whole response; underscores in the names of headers are hyphens."""
         fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
         if type is not None:
             fields.append(("content-type", type))
         await self.http.respond(status, fields, body.encode() if isinstance(body, str) else body)
 
-    async def json(self, value: object, status: int = 200, **headers: str) -> None:
+    async def json(
+        self, value: object, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Send a JSON body."""
         await self.reply(status, json.dumps(value), _JSON, **headers)
 
@@ -261,7 +266,7 @@ class Server:
             case "server/discover" if self.era == "modern":
                 await asked.json(asked.answer)
             case "initialize" if self.era == "legacy":
-                await asked.json(asked.answer, **asked.headers)
+                await asked.json(asked.answer, headers=asked.headers)
             case "tools/call slow":
                 await asked.say(notification("notifications/message", {"level": "info", "data": "begun"}))
                 await trio.sleep(2)

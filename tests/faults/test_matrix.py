@@ -1,4 +1,4 @@
-"""The fault matrix (docs/reliability.md): each cell, and each once more with its caller leaving in the middle."""
+"""The fault matrix (docs/reliability.md): each cell, and once more with its caller leaving in the middle."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from .cells import Cell, run
 from .matrix import CELLS
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _cheap_collections() -> Iterator[None]:

@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import mcp_types as types
 import trio
-from typing_extensions import Unpack
 
 from trio_mcp import Connector, OAuth, open_connector
-from trio_mcp.opening import HttpOptions
+from trio_mcp.http import Verify
 from trio_mcp.testing import MemoryNetwork
 
 from .faults import MAX_SIZE, SILENCE, TIMEOUT
@@ -53,27 +52,33 @@ class World:
         self._oauth = oauth
         nursery.start_soon(partial(trio.serve_listeners, self.server.serve, [network.listen(HOST, PORT)]))
 
-    def connect(self, url: str = URL, **options: Unpack[HttpOptions]) -> Connector:
+    def connect(self, url: str = URL, *, verify: Verify = True) -> Connector:
         """A connector whose options are those of every cell."""
         auth: Any = _TOKEN
         if self._oauth:
             auth = OAuth(
-                client_id="client", client_secret=f"client-{MARK}", grant_type="client_credentials", issuer=ISSUER
+                client_id="client",
+                client_secret=f"client-{MARK}",
+                grant_type="client_credentials",
+                issuer=ISSUER,
             )
-        settled: HttpOptions = {
-            "network": self.network,
-            "headers": {"x-api-key": f"key-{MARK}"},
-            "auth": auth,
-            "timeout": TIMEOUT,
-            "sse_read_timeout": SILENCE,
-            "max_message_size": MAX_SIZE,
-            "message_handler": self._hear,
-            "elicitation_callback": _elicit,
-            "roots": [],
-        }
-        return open_connector(url, **{**settled, **options})
+        return open_connector(
+            url,
+            network=self.network,
+            headers={"x-api-key": f"key-{MARK}"},
+            auth=auth,
+            verify=verify,
+            timeout=TIMEOUT,
+            sse_read_timeout=SILENCE,
+            max_message_size=MAX_SIZE,
+            message_handler=self._hear,
+            elicitation_callback=_elicit,
+            roots=[],
+        )
 
-    async def attempt(self, act: Callable[[], Awaitable[object]], leave_after: float | None = None) -> Attempt:
+    async def attempt(
+        self, act: Callable[[], Awaitable[object]], leave_after: float | None = None
+    ) -> Attempt:
         """See `outcomes.attempt`."""
         made = await attempt(act, leave_after)
         if made.error is not None:

@@ -107,9 +107,9 @@ class LegacySse(Pipe):
                 if not 200 <= response.status < 300:
                     raise await refusal(response, patience=self._http.timeout, doubt=True)
                 if response.content_type != _SSE:
+                    what = response.redact(response.content_type) or "no content type"
                     raise NoEventStream(
-                        f"the server answered HTTP {response.status} with "
-                        f"{response.redact(response.content_type) or 'no content type'} instead of an event stream: "
+                        f"the server answered HTTP {response.status} with {what} instead of an event stream: "
                         "is this the URL of an MCP endpoint?"
                     )
                 stream = _EventStream(response, self._max_message_size)
