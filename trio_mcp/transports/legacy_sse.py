@@ -26,7 +26,7 @@ from ..origin import has_lawful_port, same_origin
 from ..protocol import headers as h
 from ..protocol.sse import ServerSentEvent, SSEDecoder
 from ..protocol.versions import has_batches, is_repeatable, sends_version_header
-from ..protocol.wire import ErrorResponse, Message, Request, decode
+from ..protocol.wire import ErrorResponse, Request, decode
 from ..reconnecting import ReconnectPolicy
 from ..statistics import Statistics
 from ..supervision import Supervisor
@@ -148,11 +148,6 @@ class LegacySse(Pipe):
         self._stream = wire
         await super()._use(wire)
 
-    def _take_in(self, message: Message) -> None:
-        if isinstance(message, ErrorResponse):
-            message = redacted(message, self._stream.response)
-        super()._take_in(message)
-
     # The exchanges
 
     async def _write(self, wire: Wire, outbox: trio.MemoryReceiveChannel[Outgoing]) -> None:
@@ -194,8 +189,10 @@ class LegacySse(Pipe):
         except ProtocolError:
             return  # something like {"status": "accepted"}
         for message in messages:
+            if isinstance(message, ErrorResponse):
+                message = redacted(message, response.redact)
             if isinstance(message, ErrorResponse) and message.id is None:
-                outgoing.end(redacted(message, response))
+                outgoing.end(message)
             else:
                 self._take_in(message)
 
@@ -233,6 +230,9 @@ class _EventStream(Wire):
             if event.type == "message" and event.data:
                 return event.data
             logger.debug("an event that is no message was dropped")
+
+    def redact(self, text: str) -> str:
+        return self.response.redact(text)
 
     async def send(self, message: bytes) -> None:
         raise NotImplementedError("messages are POSTed")  # pragma: no cover

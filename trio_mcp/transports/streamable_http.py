@@ -224,7 +224,7 @@ class StreamableHttp(Transport):
 
         def take(received: Message) -> Response | None:
             if isinstance(received, ErrorResponse):
-                received = redacted(received, response)
+                received = redacted(received, response.redact)
             return self._take(received, message.id)
 
         content_type = response.content_type
