@@ -20,7 +20,7 @@ from .matrix import CELLS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="the matrix")
+    parser = argparse.ArgumentParser(description="the matrix")
     parser.add_argument("--only", default="", metavar="TEXT", help="cells whose names hold TEXT")
     parser.add_argument("--cells", action="store_true", help="print each cell")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="orders of tasks to try")
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.cells:
         _print_phases(cells, passed)
     print(
-        f"\n{len(cells)} cells, each also with its caller leaving in the middle, in {options.seeds} order(s) of "
-        f"tasks: {failed} failed, in {time.monotonic() - began:.0f} s"
+        f"\n{len(cells)} cells, each also with its caller leaving in the middle, in {options.seeds} "
+        f"order(s) of tasks: {failed} failed, in {time.monotonic() - began:.0f} s"
     )
     return 1 if failed else 0
 

@@ -63,7 +63,7 @@ class Played:
 
 
 Play: TypeAlias = Callable[[MemoryNetwork, trio.Nursery, Watch, "float | None"], Awaitable[Played]]
-"""Plays a cell: in this network, with its servers in this nursery; the caller leaves after so many seconds."""
+"""Plays a cell in this network, with its servers in this nursery; the caller leaves after so many seconds."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import outages, phases
+from . import outages, phases, pipe_phases
 from .cells import Cell
 
 __all__ = ["CELLS"]
 
-CELLS: Final[list[Cell]] = [*outages.CELLS, *phases.CELLS]
+CELLS: Final[list[Cell]] = [*outages.CELLS, *phases.CELLS, *pipe_phases.CELLS]

@@ -41,7 +41,9 @@ class Watch(logging.Handler):
         self.warned: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
+        # trio-websocket says at DEBUG what frames hold: that is for who turns it on.
+        if record.name != "trio-websocket" or record.levelno > logging.DEBUG:
+            self.records.append(record)
 
     @contextmanager
     def on(self) -> Generator[None]:

@@ -36,7 +36,7 @@ class Fails:
     """It raises.
 
     Args:
-        kind: exactly this class, one of `trio_mcp.errors`.
+        kind: exactly this class, one of `trio_mcp.errors`, or a private one below it.
         says: a pattern of its message.
         cause: the class of its `__cause__`; None is no cause.
         within: seconds that it may take.
@@ -91,9 +91,10 @@ class Attempt:
                 if error is not None:
                     return [f"raised {error!r} from {error.__cause__!r} after {self.seconds:g} s"]
             case Fails():
-                if type(error) is not expected.kind:
+                if not _is_exactly(error, expected.kind):
                     what = "succeeded" if error is None else f"raised {error!r} from {error.__cause__!r}"
                     return [f"{what} after {self.seconds:g} s, where {expected.kind.__name__} was expected"]
+                assert error is not None
                 cause = error.__cause__
                 if cause is not None if expected.cause is None else not isinstance(cause, expected.cause):
                     found.append(f"the cause of {error!r} is {cause!r}")
@@ -105,6 +106,11 @@ class Attempt:
         if self.seconds > expected.within:
             found.append(f"it took {self.seconds:g} s, and not {expected.within:g} s at most")
         return found
+
+
+def _is_exactly(error: Exception | None, kind: type[ConnectorError]) -> bool:
+    """Whether it is of that class, or of one below it that has no public name."""
+    return type(error) is kind or (isinstance(error, kind) and type(error).__name__.startswith("_"))
 
 
 async def attempt(act: Callable[[], Awaitable[object]], leave_after: float | None = None) -> Attempt:
