@@ -115,4 +115,5 @@ def typed(result: JSONObject, kind: type[T], unresolved: Mapping[str, type[Any]]
         value: T = adapter_of(kind).validate_python(result)
         return value
     except ValidationError as exc:
-        raise ProtocolError(f"the server's result is not valid at {first_error(exc)}") from exc
+        # pydantic's own error quotes what the server sent, which may be anything.
+        raise ProtocolError(f"the server's result is not valid at {first_error(exc)}") from None

@@ -221,7 +221,8 @@ def _parse(kind: type[M], result: JSONObject) -> M:
     try:
         return kind.model_validate(result, by_name=False)
     except ValidationError as exc:
-        raise ProtocolError(f"the server's {kind.__name__} is not valid at {first_error(exc)}") from exc
+        # pydantic's own error quotes what the server sent, which may be anything.
+        raise ProtocolError(f"the server's {kind.__name__} is not valid at {first_error(exc)}") from None
 
 
 def _supported(exc: MCPError) -> Sequence[str]:

@@ -111,6 +111,27 @@ async def test_any_other_redirect_is_an_error_that_tells_where_to(
     assert len(site.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://other.test/s3cret-token/a", "a redirect to https://other.test/[secret]/a, which"),
+        (
+            "https://other.test/s3cret%2Dtoken",
+            "a redirect to a URL that repeats a secret of the request, which",
+        ),
+        ("http://server.test:s3cret-token/", "a redirect to something that is not a URL"),
+    ],
+)
+async def test_a_redirect_that_repeats_a_secret_is_told_without_it(
+    client: HttpClient, site: Site, location: str, told: str
+) -> None:
+    site.handler = to(location)
+    with pytest.raises(HTTPStatusError) as caught:
+        await send(client, {"authorization": "Bearer s3cret-token"})
+    assert told in str(caught.value)
+    assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
+
+
 async def test_the_body_of_a_redirect_is_not_waited_for(
     client: HttpClient, site: Site, network: MemoryNetwork, autojump_clock: trio.testing.MockClock
 ) -> None:

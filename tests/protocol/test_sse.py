@@ -159,6 +159,13 @@ def test_an_id_or_a_type_that_is_not_utf_8_is_an_error(line: bytes) -> None:
     assert isinstance(caught.value.__cause__, UnicodeDecodeError)
 
 
+def test_an_error_that_waits_behind_events_can_be_asked_for() -> None:
+    decoder = SSEDecoder(64)
+    assert decoder.feed(b"data: x\n\nid: \xff\n\n") == [message(b"x")]
+    with pytest.raises(ProtocolError, match="not UTF-8"):
+        decoder.check()
+
+
 def test_data_comes_out_as_it_was_sent() -> None:
     assert read([b"data: \xff\0\xfe\n\n"])[0] == [message(b"\xff\0\xfe")]
 

@@ -8,13 +8,15 @@ async with await client.send("POST", url, headers, body, silence=300) as respons
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Final
+from urllib.parse import unquote
 
 import httpx2
 
 from ..auth.authorizer import MAX_TRIES, Authorizer
+from ..deadlines import Stalled, deadline
 from ..errors import HTTPStatusError
 from ..origin import has_lawful_port, same_origin
 from .engine import Engine, HttpRequest
@@ -26,6 +28,7 @@ __all__ = ["HttpClient"]
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_DRAINS: Final = 8
+_PIECE: Final = 1 << 14  # bytes that are sent within `timeout`
 
 
 class HttpClient:
@@ -57,6 +60,23 @@ class HttpClient:
         self._spawn = spawn
         self._authorizer = authorizer
         self._drains = 0
+
+    def brief(self, body: bytes) -> AbstractContextManager[object]:
+        """A deadline around an exchange that should be short: `timeout` for each step of it.
+
+        The steps are connecting, each 16 KiB of sending, and the answer. Silence alone would not end it where
+        a server sends its headers byte by byte.
+
+        Args:
+            body: what is sent.
+
+        Raises:
+            Stalled: it took longer.
+        """
+        seconds = self.timeout * (2 + len(body) // _PIECE)
+        return deadline(
+            seconds, lambda: Stalled(f"the exchange was not done within {seconds:g} s (timeout=)")
+        )
 
     async def send(
         self,
@@ -140,12 +160,13 @@ class HttpClient:
             if response.status not in (307, 308) or not same_origin(target, origin):
                 raise self._refused(
                     response,
-                    f"a redirect to {public_url(target)}, which is not followed: "
+                    f"a redirect to {self._shown(response, target)}, which is not followed: "
                     "use that URL if it is the server that you mean",
                 )
             request.url = str(target)
         raise self._refused(
-            response, f"more than {_MAX_REDIRECTS} redirects, the last one to {public_url(target)}"
+            response,
+            f"more than {_MAX_REDIRECTS} redirects, the last one to {self._shown(response, target)}",
         )
 
     def _linger(self, response: HttpResponse) -> bool:
@@ -170,8 +191,15 @@ class HttpClient:
             if has_lawful_port(target):
                 return target
             raise httpx2.InvalidURL("no such port")
-        except httpx2.InvalidURL as exc:
-            raise self._refused(response, "a redirect to something that is not a URL") from exc
+        except httpx2.InvalidURL:
+            # That error quotes what the server sent, which may repeat what the request kept secret.
+            raise self._refused(response, "a redirect to something that is not a URL") from None
+
+    def _shown(self, response: HttpResponse, target: httpx2.URL) -> str:
+        """Where a redirect leads to, for an error: without what the request kept secret."""
+        shown = response.redact(public_url(target))
+        decoded = unquote(shown)
+        return shown if response.redact(decoded) == decoded else "a URL that repeats a secret of the request"
 
     def _refused(self, response: HttpResponse, what: str) -> HTTPStatusError:
         return HTTPStatusError(

@@ -72,10 +72,10 @@ class SSEDecoder:
             MessageTooLarge: one event takes more than `max_event_size` bytes.
             ProtocolError: an id or event type is not UTF-8.
 
-            What came whole before an error is given first; the error is raised by the next call.
+            What came whole before an error is given first; the error is raised by `check`, and by the next
+            call.
         """
-        if self._error is not None:
-            raise self._error
+        self.check()
         events: list[ServerSentEvent] = []
         try:
             self._feed(chunk, events)
@@ -84,6 +84,11 @@ class SSEDecoder:
                 raise
             self._error = exc
         return events
+
+    def check(self) -> None:
+        """Raise the error that what came whole before it has held back, if there is one."""
+        if self._error is not None:
+            raise self._error
 
     def _feed(self, chunk: bytes, events: list[ServerSentEvent]) -> None:
         if not chunk:

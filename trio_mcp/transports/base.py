@@ -188,7 +188,13 @@ class Transport(ABC):
             case ErrorResponse(id, code, text, data) if id is None or id == wanted:
                 raise MCPError(code, text, data)
             case Response(id) | ErrorResponse(id):
-                raise ProtocolError(f"the server answered request {id!r} where request {wanted!r} was asked")
+                raise ProtocolError(f"the server answered {_named(id)} where request {wanted!r} was asked")
             case _:
                 self._inbox.receive(received)
         return None
+
+
+def _named(request: RequestId | None) -> str:
+    """A request as an error names it: an id of text that is none of ours may be anything, and so a secret."""
+    is_ours = isinstance(request, int) or (request is not None and request.isdigit())
+    return f"request {request!r}" if is_ours else "some other request"

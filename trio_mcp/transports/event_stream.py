@@ -118,4 +118,5 @@ async def read_messages(
                 if taken % _BURST == 0:
                     await breathe()
         cursor.advance(decoder, delivered=False)
+        decoder.check()
     return None

@@ -26,7 +26,7 @@ from ..origin import has_lawful_port, same_origin
 from ..protocol import headers as h
 from ..protocol.sse import ServerSentEvent, SSEDecoder
 from ..protocol.versions import has_batches, is_repeatable, sends_version_header
-from ..protocol.wire import ErrorResponse, Message, Request, decode
+from ..protocol.wire import ErrorResponse, Request, decode
 from ..reconnecting import ReconnectPolicy
 from ..statistics import Statistics
 from ..supervision import Supervisor
@@ -107,9 +107,9 @@ class LegacySse(Pipe):
                 if not 200 <= response.status < 300:
                     raise await refusal(response, patience=self._http.timeout, doubt=True)
                 if response.content_type != _SSE:
+                    what = response.redact(response.content_type) or "no content type"
                     raise NoEventStream(
-                        f"the server answered HTTP {response.status} with "
-                        f"{response.content_type or 'no content type'} instead of an event stream: "
+                        f"the server answered HTTP {response.status} with {what} instead of an event stream: "
                         "is this the URL of an MCP endpoint?"
                     )
                 stream = _EventStream(response, self._max_message_size)
@@ -148,11 +148,6 @@ class LegacySse(Pipe):
         self._stream = wire
         await super()._use(wire)
 
-    def _take_in(self, message: Message) -> None:
-        if isinstance(message, ErrorResponse):
-            message = redacted(message, self._stream.response)
-        super()._take_in(message)
-
     # The exchanges
 
     async def _write(self, wire: Wire, outbox: trio.MemoryReceiveChannel[Outgoing]) -> None:
@@ -164,7 +159,8 @@ class LegacySse(Pipe):
             queues = outgoing.wants_answer and not self._is_handshake(outgoing) and not in_callback.get()
             async with self._places if queues else nullcontext():
                 outgoing.in_progress = outgoing.wants_answer
-                await self._exchange(outgoing)
+                with nullcontext() if outgoing.wants_answer else self._http.brief(outgoing.data):
+                    await self._exchange(outgoing)
             if not outgoing.wants_answer:
                 outgoing.end(None)
 
@@ -193,8 +189,10 @@ class LegacySse(Pipe):
         except ProtocolError:
             return  # something like {"status": "accepted"}
         for message in messages:
+            if isinstance(message, ErrorResponse):
+                message = redacted(message, response.redact)
             if isinstance(message, ErrorResponse) and message.id is None:
-                outgoing.end(redacted(message, response))
+                outgoing.end(message)
             else:
                 self._take_in(message)
 
@@ -219,6 +217,7 @@ class _EventStream(Wire):
 
     async def event(self) -> ServerSentEvent:
         while not self._events:
+            self._decoder.check()
             chunk = await self.response.receive()
             if not chunk:
                 raise ConnectionLost("the server ended its event stream")
@@ -231,6 +230,9 @@ class _EventStream(Wire):
             if event.type == "message" and event.data:
                 return event.data
             logger.debug("an event that is no message was dropped")
+
+    def redact(self, text: str) -> str:
+        return self.response.redact(text)
 
     async def send(self, message: bytes) -> None:
         raise NotImplementedError("messages are POSTed")  # pragma: no cover

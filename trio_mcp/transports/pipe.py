@@ -40,6 +40,7 @@ from ..reconnecting import ReconnectPolicy
 from ..statistics import Statistics
 from ..supervision import Supervisor, open_flat_nursery
 from .base import Inbox, OneWay, Transport, TransportName, logger
+from .refusals import redacted
 from .wires import OpenWire, Outgoing, Wire
 
 __all__ = ["Pipe"]
@@ -293,6 +294,8 @@ class Pipe(Transport):
                 messages = []
             self._served = self._served or bool(messages)
             for message in messages:
+                if isinstance(message, ErrorResponse):
+                    message = redacted(message, wire.redact)
                 self._take_in(message)
             if taken >= _BURST:
                 taken = 0

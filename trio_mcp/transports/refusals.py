@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import trio
@@ -44,7 +45,7 @@ async def refusal(
     except ConnectorError:
         return error
     if isinstance(answer, ErrorResponse) and answer.id in (None, request):
-        answer = redacted(answer, response)
+        answer = redacted(answer, response.redact)
         mcp_error = MCPError(answer.code, answer.message, answer.data)
         mcp_error.http_status = response.status
         mcp_error.__cause__ = error
@@ -77,13 +78,18 @@ def _status_error(response: HttpResponse, body: str, doubt: bool) -> HTTPStatusE
     return error
 
 
-def redacted(error: ErrorResponse, response: HttpResponse) -> ErrorResponse:
-    """`error` without what the request kept secret, should the server have repeated that."""
+def redacted(error: ErrorResponse, redact: Callable[[str], str]) -> ErrorResponse:
+    """`error` without what the request kept secret, should the server have repeated that.
+
+    Args:
+        error: it.
+        redact: takes that out of a text.
+    """
 
     def walk(value: Any) -> Any:
         match value:
             case str():
-                return response.redact(value)
+                return redact(value)
             case list():
                 return [walk(each) for each in value]
             case dict():
@@ -91,4 +97,4 @@ def redacted(error: ErrorResponse, response: HttpResponse) -> ErrorResponse:
             case _:
                 return value
 
-    return ErrorResponse(error.id, error.code, response.redact(error.message), walk(error.data))
+    return ErrorResponse(error.id, error.code, redact(error.message), walk(error.data))

@@ -146,12 +146,13 @@ class StreamableHttp(Transport):
         if isinstance(message, Notification) and message.headers:
             headers = {**message.headers, **headers}
         timeout = self._http.timeout
-        async with await self._http.send(
-            "POST", self._url, headers | _POST_HEADERS, body, silence=timeout
-        ) as response:
-            if 200 <= response.status < 300:
-                return
-            raise await self._refusal(response, None)
+        with self._http.brief(body):
+            async with await self._http.send(
+                "POST", self._url, headers | _POST_HEADERS, body, silence=timeout
+            ) as response:
+                if 200 <= response.status < 300:
+                    return
+                raise await self._refusal(response, None)
 
     async def goodbye(self) -> None:
         """End the session, where there is one (2511/basic/transports, "Session Management")."""
@@ -223,14 +224,14 @@ class StreamableHttp(Transport):
 
         def take(received: Message) -> Response | None:
             if isinstance(received, ErrorResponse):
-                received = redacted(received, response)
+                received = redacted(received, response.redact)
             return self._take(received, message.id)
 
         content_type = response.content_type
         if content_type == _SSE:
             return await self._read_stream(response, cursor, take)
         if content_type != _JSON:
-            what = content_type or "no content type"
+            what = response.redact(content_type) or "no content type"
             raise ProtocolError(
                 f"the server answered HTTP {response.status} with {what} instead of JSON or an event stream: "
                 "is this the URL of an MCP endpoint?"

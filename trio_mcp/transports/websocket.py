@@ -112,6 +112,9 @@ class _WebSocketWire(Wire):
             raise self._oversized()
         return data
 
+    def redact(self, text: str) -> str:
+        return self._link.redact(text)
+
     async def keep_alive(self, interval: float) -> None:
         """Ping the server, and give it up when nothing at all has come of it for `interval` seconds after."""
         while True:
@@ -141,7 +144,7 @@ class _WebSocketWire(Wire):
             return ConnectionLost("the connection broke: the WebSocket was not closed in order")
         if closed.reason == self._too_large:
             return self._oversized()
-        reason = f": {self._link.redact(closed.reason)}" if closed.reason else ""
+        reason = f": {self.redact(closed.reason)}" if closed.reason else ""
         return ConnectionLost(f"the WebSocket was closed with code {closed.code} ({closed.name}){reason}")
 
     def _oversized(self) -> MessageTooLarge:

@@ -124,7 +124,11 @@ class Handshake(httpx2.AsyncBaseTransport):
             else:
                 response = await self.handle_async_request(self._request({}))
             reply = HttpResponse(
-                ClientReply(response, self._timeout), response.request.headers, _MAX_REFUSAL, lambda _: False
+                ClientReply(response, self._timeout),
+                response.request.headers,
+                _MAX_REFUSAL,
+                lambda _: False,
+                str(self._url),
             )
             if self._link is None:
                 raise _refusal(reply, response)

@@ -42,6 +42,10 @@ class Wire(ABC):
             MessageTooLarge: it is larger than the limit.
         """
 
+    def redact(self, text: str) -> str:
+        """`text`, which the server sent, without what it was sent in secret."""
+        return text
+
 
 OpenWire: TypeAlias = Callable[[], AbstractAsyncContextManager[Wire]]
 """Connects for a block, or raises `ConnectError`.

@@ -133,7 +133,8 @@ class Stream:
         try:
             acknowledged = types.SubscriptionsAcknowledgedNotificationParams.model_validate(params)
         except ValidationError as exc:
-            raise ProtocolError(f"the server acknowledged nonsense: {first_error(exc)}") from exc
+            # pydantic's own error quotes what the server sent, which may be anything.
+            raise ProtocolError(f"the server acknowledged nonsense: {first_error(exc)}") from None
         self._subscription.honoured = acknowledged.notifications
         self._acknowledged = trio.current_time()
         if self.opened.is_set():
