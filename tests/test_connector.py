@@ -8,6 +8,8 @@ import logging
 import subprocess
 import sys
 import traceback
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import mcp_types as types
@@ -29,8 +31,8 @@ def hang(seen: Call) -> Any:
     return trio.sleep_forever()
 
 
-def a_server(serve: Serve, version: str = "2026-07-28") -> ScriptedServer:
-    server = serve(version)
+def a_server(serve: Serve, version: str = "2026-07-28", **options: Any) -> ScriptedServer:
+    server = serve(version, **options)
     server.on["tools/call"] = lambda seen: seen.result(DONE)
     return server
 
@@ -340,6 +342,40 @@ async def test_used_outside_of_its_block_it_says_so(serve: Serve) -> None:
     assert not c.is_connected
     with pytest.raises(trio_mcp.NotConnected):
         _ = c.protocol_version
+
+
+async def test_who_is_cancelled_together_with_a_connection_is_cancelled_and_not_told_that_it_has_ended(
+    serve: Serve,
+) -> None:
+    """Whichever of the two the scheduler looks at first."""
+
+    async def is_cancelled(use: Callable[[], Awaitable[object]]) -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await use()
+        assert scope.cancelled_caught
+
+    async def pass_on(context: Any, call_next: Any) -> Any:
+        return await call_next(context)
+
+    for middleware in ([], [pass_on]):
+        c = a_server(serve, url=f"http://server{len(middleware)}.test/mcp").connect(middleware=middleware)
+        uses = [
+            partial(c.call_tool, "x"),
+            c.list_tools,
+            partial(c.request, "x", None, dict),
+            partial(c.notify, "notifications/x"),
+        ]
+        for use in uses:
+            await is_cancelled(use)
+        async with c:
+            await c.aclose()
+            for use in uses:
+                with pytest.raises(trio_mcp.NotConnected):
+                    await use()
+                await is_cancelled(use)
+        for use in uses:
+            await is_cancelled(use)
 
 
 async def test_a_connector_can_be_entered_again_once_it_has_been_left(serve: Serve) -> None:

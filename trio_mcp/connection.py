@@ -190,6 +190,8 @@ class Connection:
             return await self.session.request(method, params, result_type, meta, checked, how)
 
         try:
+            if self.session.closed:
+                await trio.lowlevel.checkpoint()
             with nullcontext() if how.errand else self.session.call():
                 result = await chain.request(method, params, headers, meta, send)
             return _checked(result, (result_type, *how.unresolved.values()))

@@ -194,6 +194,8 @@ class Session:
         self._statistics.requests += 1
         self._statistics.requests_in_flight += 1
         try:
+            if self.closed:
+                await trio.lowlevel.checkpoint()  # the caller may have been cancelled together with it
             with nullcontext() if how.errand else self._in_flight.call():
                 if how.progress_callback is None:
                     params = with_meta(params, log_level, meta, self._envelope)
@@ -219,6 +221,8 @@ class Session:
         """Send a notification; see `Connector.notify`."""
         message = Notification(method, params)
         try:
+            if self.closed:
+                await trio.lowlevel.checkpoint()
             with self._in_flight.call():
                 await self._renewals.send(self.transport.notify, message)
         except ConnectorError as exc:

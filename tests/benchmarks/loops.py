@@ -33,6 +33,15 @@ class Loop(Protocol):
     async def together(self, job: Job, count: int) -> None:
         """Run `job` in `count` tasks at the same time, and wait for all of them."""
 
+    async def within(self, job: Job, seconds: float) -> bool:
+        """Run `job`, cancelled after `seconds`; whether it ended by itself."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    def tasks(self) -> int:
+        """How many tasks there are."""
+
     async def overshoot(self, job: Job, seconds: float) -> float:
         """Cancel `job` after `seconds`; gives the seconds from that deadline until the task was back."""
 
@@ -58,6 +67,23 @@ class TrioLoop:
         async with trio.open_nursery() as nursery:
             for _ in range(count):
                 nursery.start_soon(job)
+
+    async def within(self, job: Job, seconds: float) -> bool:
+        import trio
+
+        with trio.move_on_after(seconds) as scope:
+            await job()
+        return not scope.cancelled_caught
+
+    async def sleep(self, seconds: float) -> None:
+        import trio
+
+        await trio.sleep(seconds)
+
+    def tasks(self) -> int:
+        import trio
+
+        return trio.lowlevel.current_statistics().tasks_living
 
     async def overshoot(self, job: Job, seconds: float) -> float:
         import trio
@@ -89,6 +115,22 @@ class AsyncioLoop:
         async with asyncio.TaskGroup() as group:
             for _ in range(count):
                 group.create_task(one())
+
+    async def within(self, job: Job, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds) as timeout:
+                await job()
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            return False
+        return True
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def tasks(self) -> int:
+        return len(asyncio.all_tasks())
 
     async def overshoot(self, job: Job, seconds: float) -> float:
         deadline = time.monotonic() + seconds

@@ -12,11 +12,11 @@ _ENOUGH_FILES: Final = 8192
 _KIB: Final = 1024
 
 
-def allow_many_files() -> None:
+def allow_many_files(enough: int = _ENOUGH_FILES) -> None:
     """A thousand connections are a thousand open files, more than some systems allow unless asked."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if resource.RLIM_INFINITY != soft < _ENOUGH_FILES:
-        most = _ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_FILES)
+    if resource.RLIM_INFINITY != soft < enough:
+        most = enough if hard == resource.RLIM_INFINITY else min(hard, enough)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 

@@ -27,13 +27,15 @@ class Broken(Exception):
 
 
 class Child:
-    """A module of this package as a child process that tells a line at a time."""
+    """A module of this package, or of another one, as a child process that tells a line at a time."""
 
-    def __init__(self, module: str, *arguments: str, python: str = sys.executable) -> None:
+    def __init__(
+        self, module: str, *arguments: str, python: str = sys.executable, package: str = _PACKAGE
+    ) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (`stop` closes it)
         self._unread = b""
         self._process = subprocess.Popen(
-            [python, "-m", f"{_PACKAGE}.{module}", *arguments],
+            [python, "-m", f"{package}.{module}", *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -121,7 +123,7 @@ class Worker(Child):
     def __init__(self, name: str, python: str = sys.executable) -> None:
         super().__init__("worker", name, python=python)
         try:
-            _accepted(self.line(_START_SECONDS))
+            accepted(self.line(_START_SECONDS))
         except BaseException:
             self.stop()
             raise
@@ -133,10 +135,15 @@ class Worker(Child):
             Broken: it failed, or was not done within `seconds`.
         """
         self.tell(json.dumps({**command, "seconds": seconds}))
-        return _accepted(self.line(seconds + _GRACE_SECONDS))
+        return accepted(self.line(seconds + _GRACE_SECONDS))
 
 
-def _accepted(line: str) -> dict[str, Any]:
+def accepted(line: str) -> dict[str, Any]:
+    """What a worker has told.
+
+    Raises:
+        Broken: it has refused.
+    """
     told: dict[str, Any] = json.loads(line)
     if "refusal" in told:
         raise Broken(told["refusal"])

@@ -61,9 +61,9 @@ class SseServer:
         posted: the messages that came.
     """
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, network: MemoryNetwork | None = None) -> None:
         self._nursery = nursery
-        self.network = MemoryNetwork()
+        self.network = network or MemoryNetwork()
         self.link = self.network.link("server.test", 80)
         self.version = "2024-11-05"
         self.headers: list[tuple[str, str]] = []

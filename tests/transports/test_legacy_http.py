@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import mcp_types as types
 import pytest
 import trio
@@ -272,6 +273,29 @@ async def test_a_cancelled_call_returns_at_once_and_the_server_is_told(
         assert told.params["requestId"] == server.all("tools/call")[0].id
         await trio.sleep(10)
         assert c.statistics().undelivered == 1
+
+
+class _Flow(httpx2.Auth):
+    """An auth flow, which takes another way to the same connections."""
+
+
+@pytest.mark.parametrize("auth", [None, _Flow()], ids=["direct", "auth flow"])
+async def test_of_a_call_that_was_cancelled_before_it_was_sent_the_server_is_told_nothing(
+    server: ScriptedServer, autojump_clock: trio.testing.MockClock, auth: httpx2.Auth | None
+) -> None:
+    """2511/basic/utilities/cancellation: a notice is for a request "previously issued"."""
+    server.on["tools/call"] = hang
+    async with server.connect(auth=auth) as c:
+        await trio.sleep(10)  # so that another connection is needed
+        server.link.hang()
+        with trio.move_on_after(1):
+            await c.call_tool("never sent")
+        server.link.heal()
+        with trio.move_on_after(1):
+            await c.call_tool("sent")
+        await trio.sleep(1)
+    (sent,) = server.all("tools/call")
+    assert [told.params["requestId"] for told in server.all("notifications/cancelled")] == [sent.id]
 
 
 async def test_a_cancelled_block_still_tells_the_server(

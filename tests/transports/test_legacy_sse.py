@@ -436,6 +436,19 @@ async def test_a_cancelled_call_returns_at_once_and_the_server_is_told(
     assert cancelled.message["params"]["requestId"] == server.all("tools/call")[0].message["id"]
 
 
+async def test_of_a_call_that_was_cancelled_before_it_was_sent_the_server_is_told_nothing(
+    server: SseServer, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with server.connect() as c:
+        await trio.sleep(10)  # so that another connection is needed
+        server.link.hang()
+        with trio.move_on_after(1):
+            await c.call_tool("x")
+        server.link.heal()
+        await trio.sleep(1)
+    assert server.methods() == ["initialize", "notifications/initialized"]
+
+
 async def test_requests_beyond_the_limit_wait_for_a_place_and_answers_do_not(
     server: SseServer, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -47,16 +48,20 @@ def accepting(
     seen: list[WebSocketRequest] | None = None,
     subprotocol: str | None = "mcp",
     max_message_size: int = 1 << 20,
+    patience: float = math.inf,
 ) -> Serve:
     """A server that accepts each handshake, and talks then."""
 
     async def serve(stream: trio.abc.Stream) -> None:
         async with trio.open_nursery() as nursery:
-            request = await wrap_server_stream(nursery, stream, max_message_size=max_message_size)
+            with trio.move_on_after(patience) as waiting:  # trio-websocket misses a client that leaves early
+                request = await wrap_server_stream(nursery, stream, max_message_size=max_message_size)
+            if waiting.cancelled_caught:
+                return
             if seen is not None:
                 seen.append(request)
-            socket = await request.accept(subprotocol=subprotocol)
-            with suppress(ConnectionClosed):
+            with suppress(ConnectionClosed):  # also by a client that leaves before it is accepted
+                socket = await request.accept(subprotocol=subprotocol)
                 await talk(socket)
             nursery.cancel_scope.cancel()
 

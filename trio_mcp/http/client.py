@@ -19,7 +19,7 @@ from ..auth.authorizer import MAX_TRIES, Authorizer
 from ..deadlines import Stalled, deadline
 from ..errors import HTTPStatusError
 from ..origin import has_lawful_port, same_origin
-from .engine import Engine, HttpRequest
+from .engine import Engine, HttpRequest, nothing
 from .response import HttpResponse
 from .urls import public_url
 
@@ -88,6 +88,7 @@ class HttpClient:
         silence: float,
         repeatable: bool = True,
         may_login: bool = True,
+        on_sent: Callable[[], object] = nothing,
     ) -> HttpResponse:
         """Send a request; its response, to be entered as a block.
 
@@ -100,6 +101,7 @@ class HttpClient:
             repeatable: whether the request does the same twice as it does once: then it is sent again if the
                 connection, which was idle before, ended without an answer.
             may_login: whether it is worth asking a person to log in; not if nobody waits for it.
+            on_sent: called when the request has been sent whole; see `HttpRequest`.
 
         Raises:
             ConnectError: no connection.
@@ -108,7 +110,7 @@ class HttpClient:
             AuthorizationError: the way to a token failed.
         """
         headers = {**self._headers, **headers}
-        request = HttpRequest(method, url, headers, body, self.timeout, silence, repeatable)
+        request = HttpRequest(method, url, headers, body, self.timeout, silence, repeatable, on_sent)
         if self._authorizer is None:
             return await self._follow(request)
         tries = 0

@@ -25,7 +25,7 @@ from .engine import HttpRequest, Reply
 from .exchange import no_answer, silent
 from .failures import check_coding, translate_errors
 from .tidy_stream import TidyStream
-from .transport import REPEATABLE
+from .transport import ON_SENT, REPEATABLE
 
 if TYPE_CHECKING:
     import httpx  # noqa: ASYNC127 - for those who hold its objects
@@ -89,7 +89,11 @@ class ClientEngine:
                 request.url,
                 headers=request.headers,
                 content=request.body,
-                extensions={"timeout": timeouts.as_dict(), REPEATABLE: request.repeatable},
+                extensions={
+                    "timeout": timeouts.as_dict(),
+                    REPEATABLE: request.repeatable,
+                    ON_SENT: request.on_sent,
+                },
             )
             auth: Any = self._client.auth if self._auth is None else self._auth
             if self._bare:
@@ -99,6 +103,8 @@ class ClientEngine:
             else:
                 watching = None if self._own_pool else scope
                 auth = BoundedFlow(auth, timeouts, silence, self._max_size, watching)
+            if not self._own_pool:
+                request.on_sent()  # when that will be, only the client knows
             try:
                 response = await self._client.send(theirs, stream=True, auth=auth, follow_redirects=False)
             except httpx2.HTTPStatusError as exc:  # the user's hooks may raise_for_status()

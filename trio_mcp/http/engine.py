@@ -6,14 +6,18 @@ the same request and give the same kind of reply, so that nothing above them kno
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-__all__ = ["MAX_SIZE", "Engine", "HttpRequest", "Reply"]
+__all__ = ["MAX_SIZE", "Engine", "HttpRequest", "Reply", "nothing"]
 
 MAX_SIZE: Final = 1 << 24
 """Bytes that a body may have, unless somebody says otherwise."""
+
+
+def nothing() -> None:
+    """Whom it does not concern."""
 
 
 @dataclass(slots=True)
@@ -28,6 +32,8 @@ class HttpRequest:
         timeout: seconds for connecting, and for each step of sending.
         silence: the longest time in seconds in which nothing comes.
         repeatable: whether it does the same twice as it does once.
+        on_sent: called when it has been sent whole, or may have been where that is not known: before that,
+            no server can have understood it.
     """
 
     method: str
@@ -37,6 +43,7 @@ class HttpRequest:
     timeout: float
     silence: float
     repeatable: bool
+    on_sent: Callable[[], object] = nothing
 
 
 class Reply(Protocol):

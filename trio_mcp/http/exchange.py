@@ -32,6 +32,7 @@ class Exchange:
         connection: it is this exchange's, until it is given back or closed.
         method: the request's.
         give_back: takes the connection, if it can carry another exchange.
+        on_sent: called when the request has been sent whole.
 
     Attributes:
         status: the status code.
@@ -46,12 +47,17 @@ class Exchange:
     headers: list[tuple[bytes, bytes]]
 
     def __init__(
-        self, connection: Connection, method: bytes, give_back: Callable[[Connection], Awaitable[None]]
+        self,
+        connection: Connection,
+        method: bytes,
+        give_back: Callable[[Connection], Awaitable[None]],
+        on_sent: Callable[[], object],
     ) -> None:
         self.sent: bool = False
         self.ended: bool = False
         self._connection = connection
         self._give_back = give_back
+        self._on_sent = on_sent
         self._silence = 0.0
         self._rest = b""  # of a body that had come whole when the connection was let go
         self._broken: BaseException | None = None
@@ -79,7 +85,7 @@ class Exchange:
         with trio.move_on_after(silence) as scope:
             if len(request) <= _AT_ONCE:
                 await self._send(request)
-                self.sent = self._broken is None
+                self._is_sent()
                 await self._read()
                 while not parser.status:  # interim responses, headers in pieces: each is a sign of life
                     scope.deadline = trio.current_time() + silence
@@ -108,13 +114,18 @@ class Exchange:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._broken = exc  # there may be an answer all the same, such as 413
 
+    def _is_sent(self) -> None:
+        if self._broken is None:
+            self.sent = True
+            self._on_sent()
+
     async def _send_in_pieces(self, request: bytes, send_timeout: float, scope: trio.CancelScope) -> None:
         rest = memoryview(request)
         while rest and self._broken is None:
             with deadline(send_timeout, partial(_not_taken, send_timeout)):
                 await self._send(rest[:_AT_ONCE])
             rest = rest[_AT_ONCE:]
-        self.sent = self._broken is None
+        self._is_sent()
         scope.deadline = trio.current_time() + self._silence
 
     async def receive(self) -> bytes:

@@ -16,6 +16,7 @@ from ..deadlines import ConnectTimeout, Stalled, deadline
 from ..errors import ConfigurationError, ConnectError, ConnectionLost, TransportError
 from ..network import Network, dial, is_readable
 from .connection import Connection, Origin
+from .engine import nothing
 from .exchange import Exchange
 from .failures import root_cause
 
@@ -62,6 +63,7 @@ class Pool:
         send_timeout: float,
         silence: float,
         repeatable: bool,
+        on_sent: Callable[[], object] = nothing,
     ) -> Exchange:
         """Send a request, and wait for the headers of its response.
 
@@ -76,6 +78,7 @@ class Pool:
             send_timeout: seconds in which the server takes nothing of the request.
             silence: seconds in which nothing comes.
             repeatable: whether the request does the same twice as it does once.
+            on_sent: called when it has been sent whole.
 
         Raises:
             ConnectError: no connection.
@@ -87,7 +90,7 @@ class Pool:
             reused = connection is not None
             if connection is None:
                 connection = Connection(origin, await self._dial(origin, connect_timeout))
-            exchange = Exchange(connection, method, self._give_back)
+            exchange = Exchange(connection, method, self._give_back, on_sent)
             try:
                 await exchange.open(request, send_timeout, silence)
             except ConnectionLost as exc:

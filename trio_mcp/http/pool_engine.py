@@ -60,6 +60,7 @@ class PoolEngine:
             send_timeout=request.timeout,
             silence=request.silence,
             repeatable=request.repeatable,
+            on_sent=request.on_sent,
         )
         fields = exchange.fields
         if "set-cookie" not in fields and "content-encoding" not in fields:

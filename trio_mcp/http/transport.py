@@ -11,15 +11,19 @@ import trio
 
 from ..errors import ConfigurationError
 from .connection import Origin
+from .engine import nothing
 from .exchange import Exchange
 from .failures import as_httpx2
 from .http11 import encode_header, encode_request, encode_request_line
 from .pool import Pool
 
-__all__ = ["REPEATABLE", "Address", "TrioTransport", "address", "as_response"]
+__all__ = ["ON_SENT", "REPEATABLE", "Address", "TrioTransport", "address", "as_response"]
 
 REPEATABLE: Final = "trio_mcp.repeatable"
 """The extension of an httpx2 request that says whether it does the same twice as it does once."""
+
+ON_SENT: Final = "trio_mcp.on_sent"
+"""The extension of an httpx2 request that is called when it has been sent whole."""
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 _PORTS: Final = {"http": 80, "https": 443}
@@ -83,6 +87,7 @@ class TrioTransport(httpx2.AsyncBaseTransport):
                 send_timeout=_seconds(timeouts.get("write")),
                 silence=_seconds(timeouts.get("read")),
                 repeatable=bool(request.extensions.get(REPEATABLE, request.method in _SAFE)),
+                on_sent=request.extensions.get(ON_SENT, nothing),
             )
         return as_response(exchange, request)
 

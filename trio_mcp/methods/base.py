@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
+import trio
 from mcp_types import INVALID_PARAMS, CacheableResult, PaginatedResult
 
 from ..callbacks import ProgressCallback
 from ..connection import Connection
-from ..errors import ConnectorError, MCPError, ProtocolError
+from ..errors import ConnectorError, MCPError, NotConnected, ProtocolError
 from ..features.response_cache import CacheMode
 from ..handling import PLAIN, Handling
 
@@ -35,6 +36,18 @@ class Requester(ABC):
         Raises:
             NotConnected: there is none.
         """
+
+    async def _reached(self) -> Connection:
+        """The open connection; see `_live`.
+
+        Where there is none, this is a checkpoint: whoever is cancelled together with the connection gets
+        `Cancelled`, however soon it has ended.
+        """
+        try:
+            return self._live()
+        except NotConnected:
+            await trio.lowlevel.checkpoint()
+            raise
 
     @property
     def protocol_version(self) -> str:
@@ -68,7 +81,7 @@ class Requester(ABC):
             ProtocolError: the answer breaks the protocol, or is not a `result_type`.
             UsageError: what was asked cannot be sent.
         """
-        return await self._live().request(
+        return await (await self._reached()).request(
             method, params, result_type, meta=meta, headers=headers, how=handling(progress_callback)
         )
 
@@ -79,7 +92,7 @@ class Requester(ABC):
             TransportError: it could not be delivered.
             UsageError: it cannot be sent.
         """
-        await self._live().session.notify(method, params)
+        await (await self._reached()).session.notify(method, params)
 
     def _located(self, error: ConnectorError, request: str | None = None) -> ConnectorError:
         return error.locate(self._live().identifier, request)
@@ -88,7 +101,7 @@ class Requester(ABC):
         self, method: str, params: Mapping[str, Any] | None, result_type: type[R], mode: CacheMode
     ) -> R:
         """The result of a request that may be kept; see `ResponseCache.fetch`."""
-        cache = self._live().cache
+        cache = (await self._reached()).cache
         if cache is None:
             return await self.request(method, params, result_type)
         return await cache.fetch(

@@ -71,7 +71,7 @@ class RoundMethods(Requester):
         if state is not None:
             further["requestState"] = state
         kind: Any = result_type
-        result: T | types.InputRequiredResult = await self._live().request(
+        result: T | types.InputRequiredResult = await (await self._reached()).request(
             method,
             {**params, **further},
             kind,

@@ -53,7 +53,7 @@ class TaskMethods(ToolMethods):
             isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl < math.inf
         ):
             raise InvalidArguments(f"ttl must be a number of seconds above 0, not {ttl!r}")
-        live = self._live()
+        live = await self._reached()
         check = partial(checked, live, name)
         return await live.tasks.start(call_params(name, arguments), meta, ttl, check)
 

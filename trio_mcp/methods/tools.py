@@ -39,8 +39,9 @@ class ToolMethods(Requester):
         self, cursor: str | None = None, cache: CacheMode = "use"
     ) -> types.ListToolsResult:
         """One page of tools: the first, or the one at the `next_cursor` of the page before."""
+        live = await self._reached()
         page = await self._cached("tools/list", at(cursor), types.ListToolsResult, cache)
-        return self._live().learn(page)
+        return live.learn(page)
 
     @overload
     async def call_tool(
@@ -116,7 +117,7 @@ class ToolMethods(Requester):
         """
         adapter = None if result_type is None else result_adapter(result_type)
         params: Mapping[str, Any] = call_params(name, arguments)
-        live = self._live()
+        live = await self._reached()
         creation = live.tasks.required(name)
         how = handling(progress_callback)
         if creation is not None:

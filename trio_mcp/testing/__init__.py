@@ -11,6 +11,7 @@ Nothing here opens a socket, and on Trio's mock clock nothing takes real time.
 
 from .asgi import AsgiServer, serve_asgi
 from .call import CUT, HANG, RESET, Call, Reply
+from .cancelling import cancel_everywhere
 from .http_requests import HttpRequest
 from .http_server import HttpExchange, serve_http
 from .memory_link import Link
@@ -41,6 +42,7 @@ __all__ = [
     "ScriptedServer",
     "Simulation",
     "Trace",
+    "cancel_everywhere",
     "explore",
     "seeded",
     "serve_asgi",

@@ -37,6 +37,7 @@ import trio
 from trio.testing import MockClock
 
 from .memory_network import MemoryNetwork
+from .steps import Steps
 from .trace import Trace
 
 __all__ = ["SEED_VARIABLE", "Simulation", "explore", "seeded"]
@@ -90,6 +91,8 @@ class Simulation:
         trace: whether tasks and the network's events are recorded, which takes a few microseconds each;
             notes always are.
         time_limit: seconds of virtual time that the run may take. A deadlock takes them all, at once.
+        cancel_at: the step of Trio's tasks within its `cancellable` blocks at which they are cancelled, from
+            0; None for never. See `cancel_everywhere`.
 
     Attributes:
         rng: for the test's own draws. It, the network and the scheduling do not shift one another.
@@ -97,13 +100,19 @@ class Simulation:
         trace: what happened, also after the run.
     """
 
-    def __init__(self, seed: int, *, trace: bool = True, time_limit: float = 86400.0) -> None:
+    def __init__(
+        self, seed: int, *, trace: bool = True, time_limit: float = 86400.0, cancel_at: int | None = None
+    ) -> None:
         self.seed: Final = seed
+        self.cancel_at: Final = cancel_at
         self.rng: Final = random.Random(f"{seed} test")
         self.network: Final = MemoryNetwork(random.Random(f"{seed} network"))
         self.trace: Final = Trace()
         self._time_limit = time_limit
-        self._instruments = [self.trace] if trace else []
+        self._steps = Steps(cancel_at)
+        self._instruments: list[trio.abc.Instrument] = [self.trace] if trace else []
+        if cancel_at is not None:
+            self._instruments.append(self._steps)
         if trace:
             self.network.on_event = self.trace.note
         self._started = False
@@ -111,6 +120,23 @@ class Simulation:
 
     def __repr__(self) -> str:
         return f"<Simulation of seed {self.seed}: {self.trace!r}>"
+
+    @property
+    def cancelled_at(self) -> float | None:
+        """When `cancel_at` was reached within a `cancellable` block, in virtual time; None: it was not."""
+        return self._steps.reached
+
+    @contextmanager
+    def cancellable(self) -> Generator[trio.CancelScope]:
+        """A block that is cancelled at the step `cancel_at`; gives its scope.
+
+        There may be several, one after the other, through which the steps are counted.
+
+        Raises:
+            RuntimeError: it is within another one.
+        """
+        with trio.CancelScope() as scope, self._steps.counted(scope):
+            yield scope
 
     def run(self, main: Callable[[Simulation], Awaitable[T]]) -> T:
         """`trio.run(main, simulation)` on a mock clock that begins at 0. Returns what `main` does.
@@ -132,13 +158,20 @@ class Simulation:
         except BaseException as exc:
             if not self._in_main:
                 raise
-            exc.add_note(
-                f"simulated with seed {self.seed}: replay it with Simulation({self.seed}).run(...), "
-                f"or with {SEED_VARIABLE}={self.seed} in the environment if `explore` found it"
-            )
+            exc.add_note(self._how_to_replay())
             if latest := self.trace.entries[-_NOTED:]:
                 exc.add_note("the latest of its trace:\n" + "\n".join(map(str, latest)))
             raise
+
+    def _how_to_replay(self) -> str:
+        if self.cancel_at is not None:
+            arguments = f"{self.seed}, cancel_at={self.cancel_at}"
+            how = "not cancelled before" if self.cancelled_at is None else "cancelled at"
+            return f"{how} step {self.cancel_at}: replay it with Simulation({arguments}).run(...)"
+        return (
+            f"simulated with seed {self.seed}: replay it with Simulation({self.seed}).run(...), "
+            f"or with {SEED_VARIABLE}={self.seed} in the environment if `explore` found it"
+        )
 
     def _bounded(self, main: Callable[[Simulation], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
         # The trace calls the main task by the name of `main`.

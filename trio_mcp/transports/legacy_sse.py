@@ -158,7 +158,6 @@ class LegacySse(Pipe):
         with trio.CancelScope() as outgoing.sending:
             queues = outgoing.wants_answer and not self._is_handshake(outgoing) and not in_callback.get()
             async with self._places if queues else nullcontext():
-                outgoing.in_progress = outgoing.wants_answer
                 with nullcontext() if outgoing.wants_answer else self._http.brief(outgoing.data):
                     await self._exchange(outgoing)
             if not outgoing.wants_answer:
@@ -174,7 +173,13 @@ class LegacySse(Pipe):
         if self._version and sends_version_header(self._version) and not self._is_handshake(outgoing):
             headers[h.VERSION] = self._version
         async with await self._http.send(
-            "POST", self._stream.endpoint, headers, outgoing.data, silence=silence, repeatable=repeatable
+            "POST",
+            self._stream.endpoint,
+            headers,
+            outgoing.data,
+            silence=silence,
+            repeatable=repeatable,
+            on_sent=outgoing.begin,
         ) as response:
             if not 200 <= response.status < 300:
                 request = message.id if isinstance(message, Request) else None

@@ -264,7 +264,7 @@ class Pipe(Transport):
         async for outgoing in outbox:
             if outgoing.abandoned:
                 continue
-            outgoing.in_progress = outgoing.wants_answer
+            outgoing.begin()
             with deadline(self._send_timeout, self._not_taken) as scope:
                 wire.progressed = partial(self._extend, scope)
                 await wire.send(outgoing.data)

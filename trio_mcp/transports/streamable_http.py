@@ -113,6 +113,12 @@ class StreamableHttp(Transport):
     async def request(self, message: Request) -> Response:
         body = encode(message)
         version = envelope_version(message.params)
+        sent = False  # whole: before that, the server knows nothing of it, and cannot be told that it ended
+
+        def on_sent() -> None:
+            nonlocal sent
+            sent = True
+
         queues = message.method not in _UNQUEUED and message.method != _LISTEN and not in_callback.get()
         if queues:
             await self._take_place()
@@ -125,11 +131,11 @@ class StreamableHttp(Transport):
                 own = {} if message.method == "initialize" else self._session_headers()
             try:
                 headers = {**(message.headers or {}), **_POST_HEADERS, **own}
-                return await self._exchange(message, headers, body, resumable=version is None)
+                return await self._exchange(message, headers, body, version is None, on_sent)
             except trio.Cancelled:
                 # A modern server sees that the response was closed; a legacy one has to be told. The
                 # handshake must not be cancelled (2511/basic/utilities/cancellation).
-                if version is None and message.method != "initialize":
+                if sent and version is None and message.method != "initialize":
                     params = {"requestId": message.id, "reason": "the caller was cancelled"}
                     self.deliver(Notification("notifications/cancelled", params))
                 raise
@@ -176,7 +182,12 @@ class StreamableHttp(Transport):
             await self._places.acquire()
 
     async def _exchange(
-        self, message: Request, headers: Mapping[str, str], body: bytes | None, resumable: bool
+        self,
+        message: Request,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        resumable: bool,
+        on_sent: Callable[[], object],
     ) -> Response:
         cursor = StreamCursor(self._policy, self._rng)
         method, repeatable = "POST", is_repeatable(message.method)
@@ -184,7 +195,13 @@ class StreamableHttp(Transport):
             lost: TransportError
             try:
                 async with await self._http.send(
-                    method, self._url, headers, body, silence=self._silence, repeatable=repeatable
+                    method,
+                    self._url,
+                    headers,
+                    body,
+                    silence=self._silence,
+                    repeatable=repeatable,
+                    on_sent=on_sent,
                 ) as response:
                     answer = await self._answer(response, message, cursor)
                 if answer is not None:

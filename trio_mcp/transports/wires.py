@@ -70,6 +70,10 @@ class Outgoing:
         self.done: trio.Event = trio.Event()
         self.outcome: Response | ErrorResponse | ConnectorError | None = None
 
+    def begin(self) -> None:
+        """The other side may be at work on it from now on."""
+        self.in_progress = self.wants_answer and not self.done.is_set()
+
     def end(self, outcome: Response | ErrorResponse | ConnectorError | None) -> None:
         """Wake the caller; the first outcome counts."""
         if not self.done.is_set():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,8 +18,8 @@ class _Connection:
         self._client = client
         self.version = str(client.protocol_version)
 
-    async def call(self, tool: str) -> str:
-        result = await self._client.call_tool(tool, ARGUMENTS)
+    async def call(self, tool: str, arguments: Mapping[str, Any] = ARGUMENTS) -> str:
+        result = await self._client.call_tool(tool, dict(arguments))
         return str(result.content[0].text)
 
     async def call_with_progress(self, tool: str, callback: ProgressCallback) -> str:

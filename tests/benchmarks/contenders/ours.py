@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import mcp_types as types
 from typing_extensions import Unpack
 
-from trio_mcp import Connector, open_connector
+from trio_mcp import Connector, ConnectorError, open_connector
 from trio_mcp.opening import HttpOptions
 
 from ..loops import TrioLoop
@@ -20,8 +21,8 @@ class _Connection:
         self._connector = connector
         self.version = connector.protocol_version
 
-    async def call(self, tool: str) -> str:
-        return _text(await self._connector.call_tool(tool, ARGUMENTS))
+    async def call(self, tool: str, arguments: Mapping[str, Any] = ARGUMENTS) -> str:
+        return _text(await self._connector.call_tool(tool, arguments))
 
     async def call_with_progress(self, tool: str, callback: ProgressCallback) -> str:
         return _text(await self._connector.call_tool(tool, ARGUMENTS, progress_callback=callback))
@@ -30,6 +31,7 @@ class _Connection:
 class TrioMcp:
     title: str = "trio_mcp"
     loop = TrioLoop()
+    error = ConnectorError
     packages = ("trio_mcp", "trio")
 
     def __init__(self, **options: Unpack[HttpOptions]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import mcp_types as types
 from mcp import Client
@@ -17,8 +18,8 @@ class _Connection:
         self._client = client
         self.version = client.protocol_version
 
-    async def call(self, tool: str) -> str:
-        return _text(await self._client.call_tool(tool, ARGUMENTS))
+    async def call(self, tool: str, arguments: Mapping[str, Any] = ARGUMENTS) -> str:
+        return _text(await self._client.call_tool(tool, dict(arguments)))
 
     async def call_with_progress(self, tool: str, callback: ProgressCallback) -> str:
         return _text(await self._client.call_tool(tool, ARGUMENTS, progress_callback=callback))

@@ -1,0 +1,1 @@
+"""Cancelling everywhere: connections, calls and their callbacks, streams, logins, groups, at each step."""
