@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 
 __all__ = ["TARGETS", "Target", "add", "cases", "load"]
 
-TARGETS: Final = ("sse", "wire", "http11", "challenges")
+TARGETS: Final = ("sse", "wire", "http11", "challenges", "config")
 
 _FOUND: Final = Path(__file__).parent / "found"
 
