@@ -55,9 +55,8 @@ def accepting(
             request = await wrap_server_stream(nursery, stream, max_message_size=max_message_size)
             if seen is not None:
                 seen.append(request)
-            socket = await request.accept(subprotocol=subprotocol)
             with suppress(ConnectionClosed):
-                await talk(socket)
+                await talk(await request.accept(subprotocol=subprotocol))
             nursery.cancel_scope.cancel()
 
     return serve

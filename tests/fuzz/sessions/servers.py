@@ -1,25 +1,35 @@
-"""Model servers: over each transport one that does with a call what its arguments say, and keeps a ledger."""
+"""A model server: it does with a call what its arguments say, and keeps a ledger. Over Streamable HTTP."""
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import suppress
-from typing import Any, Final, final
+from typing import Final, final
 
 import trio
 from typing_extensions import Unpack
 
-from tests.transports.sse_server import Posted, SseServer
 from trio_mcp.connector import Connector
-from trio_mcp.opening import HttpOptions
+from trio_mcp.options import CommonOptions
 from trio_mcp.protocol.versions import is_modern
 from trio_mcp.testing import CUT, HANG, RESET, Call, MemoryNetwork, ScriptedServer
 from trio_mcp.testing.call import Answer
-from trio_mcp.testing.messages import Json, error, notification, request
+from trio_mcp.testing.messages import Json, notification
 
-__all__ = ["HTTP_ERRORS", "LOST", "RESULTS", "HttpModel", "Model", "SseModel"]
+__all__ = [
+    "CAPABILITIES",
+    "HTTP_ERRORS",
+    "LOST",
+    "NO_TOOLS",
+    "QUESTION",
+    "RESULTS",
+    "TOOLS_CHANGED",
+    "HttpModel",
+    "Model",
+    "log",
+    "text",
+]
 
 RESULTS: Final = ("answer", "stream", "slow", "ask", "twice")
 """What a call is answered by a result to, over every transport."""
@@ -48,9 +58,11 @@ class Model(ABC):
     Attributes:
         carried_out: how often, by nonce.
         shares: whether calls share a connection, and its fate.
+        is_silent: whether a call that is never answered waits until it is cancelled.
     """
 
     shares: bool
+    is_silent = False
 
     def __init__(self, version: str) -> None:
         self.version = version
@@ -61,7 +73,7 @@ class Model(ABC):
     def network(self) -> MemoryNetwork: ...
 
     @abstractmethod
-    def connect(self, **options: Unpack[HttpOptions]) -> Connector: ...
+    def connect(self, silence: float, **options: Unpack[CommonOptions]) -> Connector: ...
 
     @abstractmethod
     async def notify(self, message: Json) -> None:
@@ -107,8 +119,8 @@ class HttpModel(Model):
     def network(self) -> MemoryNetwork:
         return self._server.network
 
-    def connect(self, **options: Unpack[HttpOptions]) -> Connector:
-        return self._server.connect(**options)
+    def connect(self, silence: float, **options: Unpack[CommonOptions]) -> Connector:
+        return self._server.connect(sse_read_timeout=silence, **options)
 
     def expire(self) -> None:
         self._forgotten |= {call.headers.get("mcp-session-id") for call in self._server.seen} - {None}
@@ -186,107 +198,3 @@ class HttpModel(Model):
         answer = await call.ask("sampling/createMessage", {**QUESTION, "systemPrompt": nonce})
         result: Json = answer["result"]
         return result
-
-
-@final
-class SseModel(Model):
-    """HTTP+SSE, where one stream brings the answers to all calls."""
-
-    shares = True
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        super().__init__("2024-11-05")
-        self._nursery = nursery
-        self._server = SseServer(nursery)
-        self._server.on |= {
-            "tools/call": self._call,
-            "initialize": self._initialize,
-            "answer": self._answered,
-            "tools/list": self._list,
-        }
-        self._questions: dict[str, trio.Event] = {}
-        self._answers: dict[str, str] = {}
-
-    @property
-    def network(self) -> MemoryNetwork:
-        return self._server.network
-
-    def connect(self, **options: Unpack[HttpOptions]) -> Connector:
-        return self._server.connect(**options)
-
-    def expire(self) -> None:
-        pass  # its session is its stream
-
-    async def restart(self, downtime: float) -> None:
-        self.reset()
-        await self.outage(downtime)
-
-    async def notify(self, message: Json) -> None:
-        for stream in self._server.streams:
-            if not stream.ended.is_set():
-                await self._send(stream, message)
-
-    async def _send(self, stream: Any, message: object) -> None:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            async with self._server.sending:
-                await stream.send(f"data: {json.dumps(message)}\n\n".encode())
-
-    async def _initialize(self, posted: Posted) -> None:
-        await posted.accept()
-        info = {"name": "sse", "version": "1"}
-        await posted.answer(
-            {"protocolVersion": self.version, "capabilities": CAPABILITIES, "serverInfo": info}
-        )
-
-    async def _call(self, posted: Posted) -> None:
-        arguments = posted.message["params"]["arguments"]
-        nonce, do = arguments["nonce"], arguments["do"]
-        if do == "503":
-            await posted.exchange.respond(503)
-            return
-        await posted.accept()
-        self.carried_out[nonce] += 1
-        match do:
-            case "stream":
-                token = posted.message["params"]["_meta"]["progressToken"]
-                report = {"progressToken": token, "progress": 1}
-                await posted.send(notification("notifications/progress", report))
-                await trio.sleep(0.5)
-            case "slow":
-                await trio.sleep(3)
-            case "ask":
-                nonce = await self._ask(posted, nonce)
-            case "twice":
-                await posted.answer(text(nonce))
-            case "cut":
-                await posted.stream.cut()
-                return
-            case "reset":
-                self.reset()
-                return
-            case "not json" | "html":
-                await posted.stream.send(b"data: <p>\n\n")
-            case "wrong id":
-                await posted.send({"jsonrpc": "2.0", "id": "nobody's", "result": text(nonce)})
-            case "hang":
-                return
-            case "error":
-                await posted.send(error(posted.message["id"], -32000, "no", nonce))
-                return
-        await posted.answer(text(nonce))
-
-    async def _list(self, posted: Posted) -> None:
-        await posted.accept()
-        await posted.answer(NO_TOOLS)
-
-    async def _ask(self, posted: Posted, nonce: str) -> str:
-        asked = self._questions[nonce] = trio.Event()
-        await posted.send(request(nonce, "sampling/createMessage", {**QUESTION, "systemPrompt": nonce}))
-        await asked.wait()
-        return self._answers[nonce]
-
-    async def _answered(self, posted: Posted) -> None:
-        await posted.accept()
-        id = posted.message["id"]
-        self._answers[id] = posted.message["result"]["content"]["text"]
-        self._questions[id].set()
