@@ -48,6 +48,7 @@ def found(name: str) -> list[bytes]:
 def add(name: str, data: bytes, comment: str) -> Path:
     """Keep what has broken a promise, for the next one who runs the tests."""
     path = _FOUND / f"{name}.txt"
+    path.parent.mkdir(exist_ok=True)
     if data not in found(name):
         with path.open("a", encoding="ascii", errors="backslashreplace") as file:
             file.write(f"# {' '.join(comment.split())[:200]}\n{data!r}\n")

@@ -46,7 +46,8 @@ TOKENS: Final = [
     *(b"null", b"true", b"false", b"0", b"-1", b"1e999", b"3601", b"NaN", b"\\u0000", b"\\ud800", b'"*"'),
 ]
 
-PLACE: Final = tempfile.TemporaryDirectory(prefix="fuzz-config-")
+MEMORY: Final = Path("/dev/shm")  # writing a file to a disk takes longer than all that is tested
+PLACE: Final = tempfile.TemporaryDirectory(prefix="fuzz-config-", dir=MEMORY if MEMORY.is_dir() else None)
 FILE: Final = Path(PLACE.name) / ".mcp.json"
 ENV_FILE: Final = re.compile(r"\.env[-_]?file: ", re.IGNORECASE)
 SECRET: Final = f"s3cret-{secrets.token_hex(8)}"  # nothing that the data could know
@@ -56,8 +57,7 @@ ENVIRONMENT: Final = {"SECRET": SECRET, "EMPTY": "", "HOME": "/home/somebody"}
 def target(data: bytes) -> None:
     check_json(data)
     FILE.write_bytes(data)
-    for milliseconds in (False, True):
-        check_servers(milliseconds)
+    check_servers(milliseconds=len(data) % 2 == 0)
 
 
 def check_servers(milliseconds: bool) -> None:
