@@ -54,6 +54,7 @@ def fuzz(name: str, seconds: int, seed: int, max_size: int) -> Report:
         begun = time.monotonic()
         output, status = _run(
             name,
+            str(folder / "found-by-raising"),
             f"-max_total_time={seconds}",
             f"-seed={seed}",
             f"-max_len={max_size}",
@@ -65,8 +66,10 @@ def fuzz(name: str, seconds: int, seed: int, max_size: int) -> Report:
             limit=seconds + GRACE,
         )
         took = time.monotonic() - begun
-        counted = re.search(r"number_of_executed_units: (\d+)", output)
-        executions = int(counted[1]) if counted else 0
+        executions = max(
+            map(int, re.findall(r"^(?:#|stat::number_of_executed_units: )(\d+)", output, re.MULTILINE)),
+            default=0,
+        )
         if status == 0:
             return Report(executions, took, None)
         artifacts = sorted(folder.glob("found-*"))
