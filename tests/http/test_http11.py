@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.fuzz.cases.http_responses import LAWFUL, OK, UNLAWFUL, head
 from tests.protocol.strategies import chunked, repeatable
 from trio_mcp.errors import ConfigurationError, ProtocolError
 from trio_mcp.http.http11 import MAX_HEAD, ResponseParser, encode_header, encode_request, encode_request_line
@@ -21,13 +22,6 @@ def parse(*pieces: bytes, method: bytes = b"POST") -> tuple[ResponseParser, byte
             parser.feed(piece)
             body += parser.take()
     return parser, body
-
-
-def head(*lines: str) -> bytes:
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-OK = "HTTP/1.1 200 OK"
 
 
 # Requests
@@ -83,43 +77,6 @@ def test_a_value_that_is_refused_is_not_shown() -> None:
 # Responses
 
 
-CHUNKS = b"3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\ntrailer: 1\r\n\r\n"
-LAWFUL = {
-    "a length": (head(OK, "Content-Length: 5"), b"abcde", True),
-    "chunks and trailers": (head(OK, "Transfer-Encoding: chunked"), CHUNKS, True),
-    "a space behind the coding": (head(OK, "Transfer-Encoding: chunked "), CHUNKS, True),
-    "an unknown interim response": (
-        head("HTTP/1.1 199 Thinking", "x: y") + head(OK, "content-length: 5"),
-        b"abcde",
-        True,
-    ),
-    "a trailer that closes": (
-        head(OK, "transfer-encoding: chunked"),
-        CHUNKS.replace(b"trailer: 1", b"connection: close"),
-        False,
-    ),
-    "chunks, and the connection closes": (
-        head(OK, "transfer-encoding: Chunked", "connection: close"),
-        CHUNKS,
-        False,
-    ),
-    "HTTP/1.0": (head("HTTP/1.0 200 OK", "content-length: 5"), b"abcde", False),
-    "HTTP/1.0 kept alive": (
-        head("HTTP/1.0 200 OK", "connection: keep-alive", "content-length: 5"),
-        b"abcde",
-        True,
-    ),
-    "interim responses": (
-        head("HTTP/1.1 103 Early Hints", "link: x")
-        + head("HTTP/1.1 100 Continue")
-        + head(OK, "content-length: 5"),
-        b"abcde",
-        True,
-    ),
-    "no reason": (head("HTTP/1.1 200 ", "content-length: 5"), b"abcde", True),
-}
-
-
 @pytest.mark.parametrize("name", LAWFUL)
 @repeatable
 @given(data=st.data())
@@ -159,38 +116,6 @@ def test_the_answer_to_head_has_no_body() -> None:
 def test_what_comes_behind_a_response_makes_its_connection_useless(rest: bytes) -> None:
     parser, body = parse(head(OK, "content-length: 2") + b"ab" + rest)
     assert (parser.status, body, parser.ended, parser.reusable) == (200, b"ab", True, False)
-
-
-UNLAWFUL = {
-    "no HTTP": b"SSH-2.0-OpenSSH\r\n\r\n",
-    "a request": b"GET / HTTP/1.1\r\n\r\n",
-    "HTTP/2": b"HTTP/2 200 OK\r\n\r\n",
-    "HTTP/2.0": head("HTTP/2.0 200 OK", "connection: keep-alive", "content-length: 0"),
-    "HTTP/0.9": head("HTTP/0.9 200 OK", "content-length: 0"),
-    "a status of 0": head("HTTP/1.1 000 OK", "content-length: 1") + b"x",
-    "a status below 100": head("HTTP/1.1 099 OK"),
-    "a status above 599": head("HTTP/1.1 600 OK", "content-length: 0"),
-    "an interim response with a body": head("HTTP/1.1 199 Go", "content-length: 1") + b"x" + head(OK),
-    "an interim response in chunks": head("HTTP/1.1 104 Go", "transfer-encoding: chunked")
-    + CHUNKS
-    + head(OK),
-    "a bare line feed": b"HTTP/1.1 200 OK\ncontent-length: 1\n\nx",
-    "two lengths": head(OK, "content-length: 1", "content-length: 2"),
-    "a length and chunks": head(OK, "content-length: 1", "transfer-encoding: chunked"),
-    "a length that is none": head(OK, "content-length: -1"),
-    "a length with a plus": head(OK, "content-length: +1"),
-    "an endless length": head(OK, "content-length: " + "9" * 100),
-    "a space before the colon": head(OK, "content-length : 1"),
-    "a header without a colon": head(OK, "nonsense"),
-    "a control character in a header": head(OK, "x: a\x00b"),
-    "a coding that was not offered": head(OK, "transfer-encoding: gzip, chunked"),
-    "a coding with a tab": head(OK, "transfer-encoding: chunked\t"),
-    "a coding with a space of another kind": head(OK, "transfer-encoding: chunked\xa0"),
-    "chunks that are none": head(OK, "transfer-encoding: chunked") + b"zz\r\n",
-    "a chunk that is too long": head(OK, "transfer-encoding: chunked") + b"1\r\nab\r\n",
-    "a chunk of a negative size": head(OK, "transfer-encoding: chunked") + b"-1\r\nab\r\n",
-    "another protocol": head("HTTP/1.1 101 Switching", "upgrade: websocket", "connection: upgrade"),
-}
 
 
 @pytest.mark.parametrize("name", UNLAWFUL)

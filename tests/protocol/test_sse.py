@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz.cases.event_streams import STREAMS
 from tests.protocol.strategies import chunked, repeatable
 from trio_mcp.errors import MessageTooLarge, ProtocolError
 from trio_mcp.protocol.sse import RETRY_CEILING, RETRY_FLOOR, ServerSentEvent, SSEDecoder
@@ -26,57 +27,12 @@ def message(data: bytes | str, kind: str = "message") -> ServerSentEvent:
 
 
 @pytest.mark.parametrize(
-    ("stream", "events"),
-    [
-        pytest.param(b"data: a\n\n", [message("a")], id="LF"),
-        pytest.param(b"data: a\r\r", [message("a")], id="CR"),
-        pytest.param(b"data: a\r\n\r\n", [message("a")], id="CRLF"),
-        pytest.param(b"data: a\r\ndata: b\rdata: c\n\r\n", [message("a\nb\nc")], id="line ends mixed"),
-        pytest.param(b"data: a\n\r\ndata: b\n\n", [message("a"), message("b")], id="LF and CRLF are two"),
-        pytest.param(
-            "data: a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\n\n",
-            [message("a\u2028b\u2029c\x85d\x0be\x0cf\x1cg")],
-            id="nothing else ends a line",
-        ),
-        pytest.param(b"\xef\xbb\xbfdata: a\n\n", [message("a")], id="a byte order mark"),
-        pytest.param(
-            b"\xef\xbb\xbf\n\ndata: a\n\n", [message("a")], id="a byte order mark alone on its line"
-        ),
-        pytest.param(b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n", [], id="a second byte order mark is content"),
-        pytest.param(b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [message("a")], id="a byte order mark later on"),
-        pytest.param(b": hello\n\n:\n\n", [], id="comments alone"),
-        pytest.param(b"data: a\n: hello\ndata: b\n\n", [message("a\nb")], id="a comment within an event"),
-        pytest.param(b"data: a\n", [], id="an event that has not ended"),
-        pytest.param(b"data: a\n\ndata: b", [message("a")], id="a line that has not ended"),
-        pytest.param(b"data:a\n\n", [message("a")], id="no space"),
-        pytest.param(b"data:  a \n\n", [message(" a ")], id="one space is taken off"),
-        pytest.param(b"data:\ta\n\n", [message("\ta")], id="a tab is not"),
-        pytest.param(b"data: a:b\n\n", [message("a:b")], id="the first colon separates"),
-        pytest.param(b"data\n\n", [message("")], id="a field without a colon"),
-        pytest.param(
-            b"data\n\ndata\ndata\n\ndata:", [message(""), message("\n")], id="the standard's example"
-        ),
-        pytest.param(b"data:\n\n", [message("")], id="empty data is data"),
-        pytest.param(b"data: YHOO\ndata: +2\ndata: 10\n\n", [message("YHOO\n+2\n10")], id="several lines"),
-        pytest.param(b"event: add\ndata: 7\n\n", [message("7", "add")], id="a type"),
-        pytest.param(b"event: add\nevent: rm\ndata: 7\n\n", [message("7", "rm")], id="the last type counts"),
-        pytest.param(b"event: add\n\ndata: 7\n\n", [message("7")], id="a type without data is forgotten"),
-        pytest.param(
-            b"event: add\ndata: 7\n\ndata: 8\n\n",
-            [message("7", "add"), message("8")],
-            id="a type holds for one event",
-        ),
-        pytest.param(b"event:\ndata: 7\n\n", [message("7")], id="an empty type"),
-        pytest.param(b"Data: a\nDATA: b\n data: c\ndatax: d\nother: e\n\n", [], id="unknown fields"),
-        pytest.param(b"id: 1\n\n", [], id="an id alone"),
-        pytest.param(b"\n\n\r\n\r\r", [], id="empty lines alone"),
-        pytest.param(b"", [], id="nothing"),
-    ],
+    ("stream", "events"), [case[1:] for case in STREAMS], ids=[case[0] for case in STREAMS]
 )
-def test_a_stream_is_read_as_the_standard_says(stream: bytes | str, events: list[ServerSentEvent]) -> None:
-    payload = stream if isinstance(stream, bytes) else stream.encode()
-    assert read([payload])[0] == events
-    assert read(bytes([byte]) for byte in payload)[0] == events
+def test_a_stream_is_read_as_the_standard_says(stream: bytes, events: list[tuple[str, bytes]]) -> None:
+    expected = [ServerSentEvent(*event) for event in events]
+    assert read([stream])[0] == expected
+    assert read(bytes([byte]) for byte in stream)[0] == expected
 
 
 @pytest.mark.parametrize("chunks", [[b"data: a\r", b"\n\r", b"\n"], [b"data: a\r", b"\n", b"\r", b"\n"]])

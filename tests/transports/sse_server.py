@@ -112,8 +112,9 @@ class SseServer:
 
     async def begin_stream(self, exchange: HttpExchange) -> None:
         self.streams.append(exchange)
+        number = len(self.streams)  # before there are others
         await exchange.start(200, [("content-type", "text/event-stream; charset=utf-8"), *self.headers])
-        endpoint = self.endpoint.format(f"{SECRET}-{len(self.streams)}")
+        endpoint = self.endpoint.format(f"{SECRET}-{number}")
         await exchange.send(f"event: endpoint\ndata: {endpoint}\n\n".encode())
 
     async def _initialize(self, posted: Posted) -> None:

@@ -61,8 +61,7 @@ def accepting(
             if seen is not None:
                 seen.append(request)
             with suppress(ConnectionClosed):  # also by a client that leaves before it is accepted
-                socket = await request.accept(subprotocol=subprotocol)
-                await talk(socket)
+                await talk(await request.accept(subprotocol=subprotocol))
             nursery.cancel_scope.cancel()
 
     return serve

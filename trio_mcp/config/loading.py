@@ -52,7 +52,8 @@ def load_servers(
 
     Raises:
         ConfigurationError: what is wrong, with the file, the line or the path of the key, such as
-            `mcpServers.github.url`, and the nearest right key. It holds none of the values.
+            `mcpServers.github.url`, and the nearest right key. It holds none of the values, the path of an
+            `envFile` apart that cannot be read.
     """
     data: object = source
     if isinstance(source, Mapping):
