@@ -360,7 +360,7 @@ async def test_who_is_cancelled_together_with_a_connection_is_cancelled_and_not_
 
     for middleware in ([], [pass_on]):
         c = a_server(serve, url=f"http://server{len(middleware)}.test/mcp").connect(middleware=middleware)
-        uses = [
+        uses: list[Callable[[], Awaitable[object]]] = [
             partial(c.call_tool, "x"),
             c.list_tools,
             partial(c.request, "x", None, dict),
