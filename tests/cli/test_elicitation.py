@@ -1,19 +1,20 @@
 import io
 import os
 import sys
-import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import mcp_types as types
 import pytest
 import trio
+import trio.testing
 from rich.console import Console
 
 from trio_mcp import RequestContext
 from trio_mcp.cli.elicitation import ElicitationPrompt
-from trio_mcp.cli.terminal import NO_TERMINAL, Terminal, read_line
+from trio_mcp.cli.terminal import NO_TERMINAL, Terminal, read_line, typed_line
 
 MakeConsole: TypeAlias = Callable[..., tuple[Console, io.StringIO]]
 
@@ -37,7 +38,8 @@ class Asked:
         terminal.server = "http://example.com/mcp"
         self.prompt = ElicitationPrompt(terminal)
 
-    def _read(self) -> str:
+    async def _read(self) -> str:
+        await trio.lowlevel.checkpoint()
         if not self.left:
             raise EOFError
         return self.left.pop(0)
@@ -191,25 +193,54 @@ async def test_one_question_at_a_time(make_console: MakeConsole) -> None:
     assert results == [{"a": 1}, {"a": 2}]
 
 
-async def test_a_cancelled_call_does_not_wait_for_the_answer(make_console: MakeConsole) -> None:
+@pytest.fixture
+def keyboard(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[[str], None]]:
+    """Types at the terminal that stdin is."""
+    pty = pytest.importorskip("pty")
+    typed, stdin = pty.openpty()
+    with open(stdin, encoding="utf-8") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        yield lambda text: os.write(typed, text.encode()) and None
+    os.close(typed)
+
+
+async def test_a_cancelled_question_leaves_what_is_typed_to_the_next_one(
+    make_console: MakeConsole, keyboard: Callable[[str], None]
+) -> None:
     console, _ = make_console(terminal=False)
-    reading, release = threading.Event(), threading.Event()
+    prompt = ElicitationPrompt(Terminal(console, nullcontext, closed=None))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(prompt, CONTEXT, form(a={}))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    keyboard("yes\n\n")
+    with trio.fail_after(10):
+        assert (await prompt(CONTEXT, form(a={}))).content == {"a": "yes"}
 
-    def read() -> str:
-        reading.set()
-        release.wait(10)
-        return ""
 
-    ask = Asked(make_console)
-    prompt = ElicitationPrompt(Terminal(console, ask._paused, closed=None, read=read))
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(prompt, CONTEXT, form(a={}))
-            await trio.to_thread.run_sync(reading.wait, 10)
-            nursery.cancel_scope.cancel()
-        assert not release.is_set()
-    finally:
-        release.set()
+async def test_lines_of_a_file_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_text("a line\n")
+    with path.open(encoding="utf-8") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert await typed_line() == "a line"
+
+
+async def test_who_closes_the_terminal_ends_all_questions(make_console: MakeConsole) -> None:
+    console, file = make_console(terminal=False)
+    terminal = Terminal(console, nullcontext, closed=None, read=trio.sleep_forever)
+    answers = []
+
+    async def one() -> None:
+        answers.append(await ElicitationPrompt(terminal)(CONTEXT, form(a={})))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one)
+        nursery.start_soon(one)
+        await trio.testing.wait_all_tasks_blocked()
+        terminal.close("it is night")
+    assert [each.action for each in answers] == ["cancel", "cancel"]
+    assert file.getvalue().count("asks:") == 1
 
 
 def test_lines_are_read_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,16 @@ async def test_progress_on_a_terminal_is_a_bar(make_console: MakeConsole, keep: 
     assert file.getvalue().endswith("\x1b[2K" if not keep else "\x1b[?25h")
 
 
+async def test_a_bar_that_is_paused_as_its_call_ends_does_not_come_back(make_console: MakeConsole) -> None:
+    console, _ = make_console(terminal=True)
+    with ProgressView(console) as view:
+        await view.report(1, 4, None)
+        paused = view.paused()
+        paused.__enter__()
+    paused.__exit__(None, None, None)
+    assert not console._live_stack
+
+
 def test_no_progress_draws_nothing(make_console: MakeConsole) -> None:
     console, file = make_console(terminal=True)
     with ProgressView(console) as view, view.paused():

@@ -183,6 +183,27 @@ async def test_ctrl_c_cancels_what_is_running_and_else_says_how_to_leave(
     assert "list the tools" in shown.out
 
 
+async def test_ctrl_c_cancels_the_lists_of_the_greeting(
+    mcp_server: ScriptedServer, make_console: MakeConsole, autojump_clock: trio.testing.MockClock
+) -> None:
+    mcp_server.capabilities = {"tools": {}}
+    lists = mcp_server.calls("tools/list")
+    ctrl_c, signals = trio.open_memory_channel[int](0)
+    async with talking(mcp_server, make_console) as shown, trio.open_nursery() as nursery:
+        nursery.start_soon(shown.repl.watch, signals)
+
+        async def interrupt() -> None:
+            await lists.receive()
+            await ctrl_c.send(2)
+
+        nursery.start_soon(interrupt)
+        assert await shown.repl.run(Typed("help")) == 0
+        nursery.cancel_scope.cancel()
+    assert "(Ctrl-D leaves)" not in shown.notes
+    assert "list the tools" in shown.out
+    assert trio.current_time() < 1
+
+
 async def test_a_person_is_greeted_and_the_tab_key_knows_the_server(
     mcp_server: ScriptedServer, make_console: MakeConsole, autojump_clock: trio.testing.MockClock
 ) -> None:

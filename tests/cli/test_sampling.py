@@ -5,6 +5,7 @@ from typing import Any, TypeAlias, cast
 
 import mcp_types as types
 import pytest
+import trio
 from rich.console import Console
 
 from trio_mcp import RequestContext
@@ -31,7 +32,8 @@ async def asked(
 ) -> tuple[types.CreateMessageResult | types.ErrorData, str]:
     lines = list(typed)
 
-    def read() -> str:
+    async def read() -> str:
+        await trio.lowlevel.checkpoint()
         if not lines:
             raise EOFError
         return lines.pop(0)

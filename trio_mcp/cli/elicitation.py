@@ -39,15 +39,15 @@ class ElicitationPrompt:
         if self._terminal.closed is not None:
             self._terminal.decline(params.message)
             return types.ElicitResult(action="decline")
-        async with self._terminal.turn():
-            self._terminal.say(f"{self._terminal.server} asks:", style="bold")
-            self._terminal.say(params.message)
-            try:
+        try:
+            async with self._terminal.turn():
+                self._terminal.say(f"{self._terminal.server} asks:", style="bold")
+                self._terminal.say(params.message)
                 if isinstance(params, types.ElicitRequestURLParams):
                     return await self._visit(params.url)
                 return await self._fill_in(params.requested_schema)
-            except EOFError:
-                return types.ElicitResult(action="cancel")
+        except EOFError:
+            return types.ElicitResult(action="cancel")
 
     async def _visit(self, url: str) -> types.ElicitResult:
         self._terminal.say("It wants you to open this address in a browser:")

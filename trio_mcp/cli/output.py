@@ -157,6 +157,7 @@ class ProgressView:
     ) -> None:
         if self._task is not None:
             self._bar.stop()
+            self._task = None
 
     async def report(self, progress: float, total: float | None, message: str | None) -> None:
         """A `progress_callback` for `Connector.call_tool`."""
@@ -186,4 +187,5 @@ class ProgressView:
         try:
             yield
         finally:
-            self._bar.start()
+            if self._task is not None:  # the call may have ended before the block
+                self._bar.start()

@@ -99,14 +99,16 @@ class Repl:
         # While a line is typed, the terminal is not free for a server's question.
         answers = terminal.closed
         if lines.interactive:
-            await self._greet()
+            with trio.CancelScope() as self._running:
+                await self._greet()
+            self._running = None
         failed = DONE
         while True:
-            terminal.closed = answers or _IDLE
+            terminal.close(answers or _IDLE)
             line = await lines.read()
             if line is None or line.strip() in ("quit", "exit"):
                 return DONE if lines.interactive else failed
-            terminal.closed = answers
+            terminal.open(answers)
             code = await self._obey(line)
             failed = failed or code
 

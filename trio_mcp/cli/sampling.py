@@ -31,12 +31,12 @@ class SamplingPrompt:
         if self._terminal.closed is not None:
             self._terminal.decline("what a model would answer (sampling)")
             return _REJECTED
-        async with self._terminal.turn():
-            self._show(params)
-            try:
+        try:
+            async with self._terminal.turn():
+                self._show(params)
                 text = await self._write()
-            except EOFError:
-                return _REJECTED
+        except EOFError:
+            return _REJECTED
         if not text:
             return _REJECTED
         return types.CreateMessageResult(

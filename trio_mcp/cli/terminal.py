@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from typing import Final, TypeAlias
 
 import trio
@@ -13,7 +13,7 @@ from rich.console import Console
 from ..text import one_line
 from .output import print_text
 
-__all__ = ["NO_TERMINAL", "ReadLine", "Terminal", "is_at_terminal", "read_line"]
+__all__ = ["NO_TERMINAL", "ReadLine", "Terminal", "is_at_terminal", "read_line", "typed_line"]
 
 NO_TERMINAL: Final = "there is no terminal to answer at"
 
@@ -34,6 +34,15 @@ def read_line() -> str:
     return line.decode(sys.stdin.encoding, "replace").rstrip("\r\n")
 
 
+async def typed_line() -> str:
+    """A line that a person types; see `read_line`. Who is cancelled leaves the next line to others."""
+    # A thread is there only once there is something to be read: one that is abandoned while it waits would
+    # take what is typed next. A file is always readable, and cannot be waited for; nor can Windows' terminal.
+    with suppress(OSError):
+        await trio.lowlevel.wait_readable(sys.stdin.fileno())
+    return await trio.to_thread.run_sync(read_line, abandon_on_cancel=True)
+
+
 def is_at_terminal() -> bool:
     """Whether there is somebody who could answer."""
     # Where a program is started without a standard input, there is none.
@@ -47,11 +56,11 @@ class Terminal:
         console: where to write; stderr's, so that stdout has nothing but the result.
         paused: a block in which nothing else is drawn.
         closed: why nobody can be asked; None if somebody can.
-        read: what reads a line; it may block.
+        read: gives the next line; EOFError at the end of all input.
 
     Attributes:
         server: who asks, as the user is told.
-        closed: see above; it may change.
+        closed: see above.
     """
 
     def __init__(
@@ -60,7 +69,7 @@ class Terminal:
         paused: Callable[[], AbstractContextManager[None]],
         *,
         closed: str | None,
-        read: ReadLine = read_line,
+        read: Callable[[], Awaitable[str]] = typed_line,
     ) -> None:
         self.server: str = "the server"
         self.closed: str | None = closed
@@ -69,13 +78,30 @@ class Terminal:
         self._read = read
         # A server may ask several things at once; a person answers one after the other.
         self._lock = trio.Lock()
+        self._turn = trio.CancelScope()
+
+    def open(self, closed: str | None = None) -> None:
+        """Questions are asked from now on, unless it stays `closed`."""
+        self.closed = closed
+
+    def close(self, why: str) -> None:
+        """Nobody is asked any more, and who is being asked need not answer."""
+        self.closed = why
+        self._turn.cancel(reason=why)
 
     @asynccontextmanager
     async def turn(self) -> AsyncGenerator[None]:
-        """A block that has the terminal for itself."""
+        """A block that has the terminal for itself.
+
+        Raises:
+            EOFError: it has been closed.
+        """
         async with self._lock:
-            with self._paused():
-                yield
+            if self.closed is None:
+                with trio.CancelScope() as self._turn, self._paused():
+                    yield
+                    return
+        raise EOFError
 
     def decline(self, what: str) -> None:
         """Say that nobody was asked, and why."""
@@ -97,8 +123,7 @@ class Terminal:
 
     async def read(self) -> str:
         """One more line of an answer; see `ask`."""
-        # A thread, as reading a terminal blocks; a cancelled call does not wait for the user's answer.
-        return await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+        return await self._read()
 
     async def confirm(self, question: str, *, default: bool) -> bool:
         """Yes or no; `default` is what a mere Enter means."""
