@@ -55,8 +55,8 @@ def test_without_the_extra_it_says_what_to_install(
 
 def test_another_missing_module_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "trio_mcp.cli.app", raising=False)
-    monkeypatch.setitem(sys.modules, "difflib", None)
-    with pytest.raises(ModuleNotFoundError, match="difflib"):
+    monkeypatch.setitem(sys.modules, "trio_mcp.cli.exits", None)
+    with pytest.raises(ModuleNotFoundError, match="cli.exits"):
         __main__.main()
 
 
