@@ -89,7 +89,8 @@ class Trial:
         peer = self.world.peer
         for each in peer.calls():
             if not each.answered:
-                assert each.left or (self.world.tells and each.id in peer.told), f"{each} was told nothing"
+                told = each.id in peer.told if self.world.tells else each.left
+                assert told, f"of {each}, the server was told nothing"
         if not self.world.tells:
             assert peer.told == []
         known = self.world.known

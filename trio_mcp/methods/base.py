@@ -46,7 +46,7 @@ class Requester(ABC):
         try:
             return self._live()
         except NotConnected:
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()  # noqa: ASYNC120 - being cancelled matters more
             raise
 
     @property
