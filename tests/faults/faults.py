@@ -35,7 +35,7 @@ from .messages import MESSAGES, BadMessage
 from .outcomes import OK, Fails, Fine, Outcome, TimesOut
 from .server import Asked, Strike
 
-__all__ = ["BROKEN", "CONTENTS", "MAX_SIZE", "RESPONSES", "SILENCE", "STREAMS", "TIMEOUT", "Fault"]
+__all__ = ["BROKEN", "CONTENTS", "MAX_SIZE", "RESPONSES", "SILENCE", "STREAMS", "TIMEOUT", "Fault", "silence"]
 
 TIMEOUT: Final = 5.0
 SILENCE: Final = 10.0
@@ -123,7 +123,7 @@ async def _fin(asked: Asked) -> None:
     await asked.cut()
 
 
-async def _silence(asked: Asked) -> None:
+async def silence(asked: Asked) -> None:
     await trio.sleep_forever()
 
 
@@ -181,7 +181,10 @@ async def _more_than_announced(asked: Asked) -> None:
 
 async def _moved(asked: Asked, status: int) -> None:
     """To another path of the same origin, where all is well."""
-    await asked.reply(status, location="/moved/here")
+    if asked.http.request.target.startswith("/moved"):
+        await asked.json(asked.answer, headers=asked.headers)
+    else:
+        await asked.reply(status, location="/moved/here")
 
 
 async def _moved_to_itself(asked: Asked) -> None:
@@ -259,7 +262,7 @@ BROKEN: Final = [
     # Of the connection
     Fault("reset", _reset, _RESET, but={"legacy handshake": OK, "initialized": OK}),
     Fault("FIN", _fin, _lost("closed the connection without an answer"), but={"legacy handshake": OK, "initialized": OK}),
-    Fault("silence", _silence, _STALLED, _STALLED_SHORT, but={"modern handshake": replace(_STALLED, within=21.0)}),
+    Fault("silence", silence, _STALLED, _STALLED_SHORT, but={"modern handshake": replace(_STALLED, within=21.0)}),
     Fault("half a head", _half_head, _lost("in the middle of its response")),
     Fault("slow drip", _drip, Fine(within=30), but={"listen": _broke("acknowledge", within=30), "modern handshake": Fails(VersionMismatch, "no common", within=30)}, reopens=False),
     Fault("endless drip of a header", _drip_for_ever, TimesOut(), _TOO_LONG, but=_DRIPS, reopens=False),
@@ -401,7 +404,7 @@ STREAMS: Final = [
     Fault("FIN in an event", _cut_in_an_event, _lost("in the middle of its response")),
     Fault("its end", _end, _lost("ended before the answer")),
     Fault("FIN, to be resumed", _end_resumably, _lost("in the middle of its response"), but={"legacy answer": OK}),
-    Fault("silence", _silence, _STALLED),
+    Fault("silence", silence, _STALLED),
     Fault("slow drip", _answer_in_drips, Fine(within=20)),
     Fault("endless comments", _comments_for_ever, TimesOut()),
     Fault("broken chunks", partial(_raw_on_stream, data=b"zz\r\n"), _broke("HTTP", HttpParserError)),

@@ -288,6 +288,9 @@ class Server:
                 await self._stream(asked)
             case "subscriptions/listen":
                 await self._subscribe(asked)
+            case "tools/list":
+                kept = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+                await asked.json(response(asked.id, {**kept, "tools": []}))
             case name if name.startswith("tools/call"):
                 await asked.json(asked.answer)
             case _ if asked.message is not None and "id" not in asked.message:
