@@ -30,7 +30,10 @@ def test_a_url() -> None:
 
 @pytest.mark.parametrize(
     ("url", "shown"),
-    [("https://me:hunter2@a.example/mcp?key=hunter2", "https://a.example/mcp"), ("http://me:hunter2@a:b/", "URL")],
+    [
+        ("https://me:hunter2@a.example/mcp?key=hunter2", "https://a.example/mcp"),
+        ("http://me:hunter2@a:b/", "URL"),
+    ],
 )
 def test_what_is_secret_in_a_url_is_not_shown(url: str, shown: str) -> None:
     target = read_target(url, None)
