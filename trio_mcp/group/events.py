@@ -62,8 +62,8 @@ class GroupEvent:
 class GroupEvents(EventStream[GroupEvent]):
     """The events of a group. Made by `ConnectorGroup.events` only.
 
-    Up to 1,000 wait; then the oldest are forgotten, and a bare `Gap` tells so. The iteration ends with its own
-    block, and with the group's.
+    Up to 1,000 wait; then the oldest are forgotten, and a bare `Gap` tells so. The iteration ends with its
+    own block, and with the group's.
     """
 
 

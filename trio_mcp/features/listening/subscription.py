@@ -76,8 +76,8 @@ class EventStream(Generic[E]):
 class Subscription(EventStream[Event]):
     """The events of one server. Made by `Connector.listen` only.
 
-    The iteration ends with its block, and when the server ends the subscription in order. Where it is lost for good, the
-    iteration raises the reason.
+    The iteration ends with its block, and when the server ends the subscription in order. Where it is lost
+    for good, the iteration raises the reason.
 
     Attributes:
         honoured: what the server agreed to tell of; it may be less than was asked for.
