@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio.testing
 from mcp_types import ServerCapabilities
 
 import trio_mcp
 from trio_mcp.cli import connecting, terminal
 from trio_mcp.cli.logs import shown_log
+from trio_mcp.testing import ScriptedServer
 
 from .helpers import LEGACY, STDIO, run
 
@@ -132,6 +134,28 @@ async def test_logs_are_asked_for_where_that_is_possible(
     server = Server()
     await connecting.ask_for_logs(server, "info")  # type: ignore[arg-type]
     assert server.levels == (("info",) if asked else ())
+
+
+async def test_a_server_that_refuses_to_send_its_log_is_used_all_the_same(
+    mcp_server: ScriptedServer,
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def refuse(*arguments: object) -> None:
+        raise trio_mcp.MCPError(-32601, "no\x1b")
+
+    monkeypatch.setattr(connecting, "ask_for_logs", refuse)
+    monkeypatch.setattr(connecting, "open_connector", lambda target, **options: mcp_server.connect())
+    async with connecting.Connecting("http://a.test").open() as session:
+        assert session.connector.is_connected
+    assert capsys.readouterr().err == "the server sends no log: no\\x1b\n"
+
+
+def test_what_may_be_secret_is_not_in_the_repr() -> None:
+    secret = ["hunter2"]
+    where = connecting.Connecting("http://hunter2@a", header=secret, token=secret[0], env=secret)
+    assert "hunter2" not in repr(where)
 
 
 @pytest.mark.real

@@ -12,6 +12,10 @@ import mcp_types as types
 import pytest
 import trio
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 import trio_mcp
 from trio_mcp.cli.connecting import Connecting
@@ -272,6 +276,36 @@ async def test_a_port_that_says_nothing_or_hangs_up(nursery: trio.Nursery, close
     found = failure(await examined(f"https://127.0.0.1:{listener.socket.getsockname()[1]}/mcp"))
     assert found.step == "TLS"
     assert found.text.startswith("no TLS: " if closes else "no TLS handshake within 0.3 s")
+
+
+class OddCertificate(trustme.LeafCert):
+    """One for a kind of name that nobody reads (RFC 5280, 4.2.1.6, ediPartyName)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "odd.pem"
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "odd")])
+        party = bytes.fromhex("3007a505a1030c0161")
+        names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, party)
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), 1, soon(days=-1), soon(days=1))
+            .add_extension(names, critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        self._file.write_bytes(
+            key.private_bytes(serialization.Encoding.PEM, *form)
+            + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+
+    def configure_cert(self, ctx: Any) -> None:
+        ctx.load_cert_chain(self._file)
+
+
+async def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
+    async with serving(answer(200), OddCertificate(tmp_path)) as port:
+        found = failure(await examined(f"https://127.0.0.1:{port}/mcp"))
+    assert found.text == "the certificate is not trusted: it vouches for itself (self-signed)"
 
 
 async def test_a_certificate_that_cannot_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

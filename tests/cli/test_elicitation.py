@@ -194,18 +194,18 @@ async def test_one_question_at_a_time(make_console: MakeConsole) -> None:
 
 
 @pytest.fixture
-def keyboard(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[[str], None]]:
+def keyboard(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[[str], object]]:
     """Types at the terminal that stdin is."""
     pty = pytest.importorskip("pty")
     typed, stdin = pty.openpty()
     with open(stdin, encoding="utf-8") as file:
         monkeypatch.setattr(sys, "stdin", file)
-        yield lambda text: os.write(typed, text.encode()) and None
+        yield lambda text: os.write(typed, text.encode())
     os.close(typed)
 
 
 async def test_a_cancelled_question_leaves_what_is_typed_to_the_next_one(
-    make_console: MakeConsole, keyboard: Callable[[str], None]
+    make_console: MakeConsole, keyboard: Callable[[str], object]
 ) -> None:
     console, _ = make_console(terminal=False)
     prompt = ElicitationPrompt(Terminal(console, nullcontext, closed=None))

@@ -182,6 +182,8 @@ def test_a_registration_is_forgotten_with_the_last_login_that_needs_it() -> None
     [
         (StoredToken(access_token="x"), "(the server does not say)"),
         (StoredToken(access_token="x", expires_at=0), "in 0 minutes; then log in again"),
+        (StoredToken(access_token="x", expires_at=1e12), "a calendar has; then log in again"),
+        (StoredToken(access_token="x", expires_at=1e300), "a calendar has; then log in again"),
     ],
 )
 def test_when_it_ends(token: StoredToken, text: str) -> None:
@@ -200,3 +202,4 @@ def test_all_that_is_known_of_a_login() -> None:
         "renewable": False,
     }
     assert login._as_object(key, StoredToken(access_token="x"))["expiresAt"] is None
+    assert login._as_object(key, StoredToken(access_token="x", expires_at=1e12))["expiresAt"] is None

@@ -28,6 +28,19 @@ def test_a_url() -> None:
     assert not target.options
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:hunter2@a.example/mcp?key=hunter2", "https://a.example/mcp"),
+        ("http://me:hunter2@a:b/", "URL"),
+    ],
+)
+def test_what_is_secret_in_a_url_is_not_shown(url: str, shown: str) -> None:
+    target = read_target(url, None)
+    assert (target.where, target.shown) == (url, shown)
+    assert "hunter2" not in repr(target)
+
+
 def test_a_command() -> None:
     target = read_target(as_word(["npx", "-y", "a b", ""]), None)
     assert target.where == StdioServer("npx", ["-y", "a b", ""])

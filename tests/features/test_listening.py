@@ -107,13 +107,15 @@ async def test_leaving_the_block_closes_the_stream_and_disturbs_nobody(
     server = listened(serve, lambda call: call.sse(acknowledged(call), 1000, graceful(call)))
     server.on["tools/call"] = lambda call: call.text("fine")
     async with server.connect() as c:
-        async with c.listen(tools=True):
+        async with c.listen(tools=True) as events:
             await c.call_tool("x")
         (listening,) = server.all("subscriptions/listen")
         with trio.fail_after(1):
             await listening.closed.wait()
         assert not listening.sent
         await c.call_tool("x")
+        with pytest.raises(trio.EndOfChannel):
+            await events.receive()
 
 
 async def test_several_listeners_hear_what_is_theirs(serve: Serve) -> None:

@@ -113,6 +113,14 @@ async def test_the_iteration_ends_with_the_groups_block(autojump_clock: Clock, n
     await ended.wait()
 
 
+async def test_the_iteration_ends_with_its_own_block(autojump_clock: Clock) -> None:
+    async with make_group({"a": declares(wire_server(), **EVERYTHING)}) as group:
+        async with group.events() as events:
+            pass
+        with pytest.raises(trio.EndOfChannel):
+            await events.receive()
+
+
 async def test_events_that_nobody_takes_are_a_gap(autojump_clock: Clock) -> None:
     server = declares(wire_server(), **EVERYTHING)
     async with make_group({"a": server}) as group, group.events() as events:
@@ -162,20 +170,25 @@ async def test_a_server_that_refuses_to_tell_is_a_gap(autojump_clock: Clock) -> 
         assert await take(events) == Up()
 
 
-async def test_a_subscription_that_the_server_ends_is_taken_up_again(
-    serve: Serve, autojump_clock: Clock
-) -> None:
+def subscription_of(seconds: float) -> Any:
+    """Has a server end each subscription in order, after so long."""
     id_key = "io.modelcontextprotocol/subscriptionId"
-    server = serve(capabilities={"tools": {"listChanged": True}})
 
     def stream(call: Call) -> object:
         ack = notification(
             "notifications/subscriptions/acknowledged",
             {"notifications": call.params["notifications"], "_meta": {id_key: call.id}},
         )
-        return call.sse(ack, 5, call.response({"resultType": "complete", "_meta": {id_key: call.id}}))
+        return call.sse(ack, seconds, call.response({"resultType": "complete", "_meta": {id_key: call.id}}))
 
-    server.on["subscriptions/listen"] = stream  # type: ignore[assignment]
+    return stream
+
+
+async def test_a_subscription_that_the_server_ends_is_taken_up_again(
+    serve: Serve, autojump_clock: Clock
+) -> None:
+    server = serve(capabilities={"tools": {"listChanged": True}})
+    server.on["subscriptions/listen"] = subscription_of(5)
     async with (
         open_connectors({"a": server.url}, network=server.network) as group,
         group.events() as events,
@@ -184,6 +197,20 @@ async def test_a_subscription_that_the_server_ends_is_taken_up_again(
         assert isinstance(gap, Gap)
         assert gap.reason.endswith("the server has ended the subscription")
         assert 6 <= trio.current_time() <= 6.25
+
+
+async def test_a_subscription_that_lasts_is_taken_up_again_at_once_each_time(
+    serve: Serve, autojump_clock: Clock
+) -> None:
+    server = serve(capabilities={"tools": {"listChanged": True}})
+    server.on["subscriptions/listen"] = subscription_of(20)
+    async with (
+        open_connectors({"a": server.url}, network=server.network) as group,
+        group.events() as events,
+    ):
+        for _ in range(5):
+            assert isinstance(await take(events), Gap)
+        assert 5 * 21 <= trio.current_time() <= 5 * 21.25
 
 
 async def test_a_server_that_is_away_for_a_moment_delays_no_listener(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from ..connector import Connector
-from ..errors import UsageError
+from ..errors import MCPError, UsageError
 from ..opening import open_connector
 from ..protocol.versions import is_modern
 from ..text import one_line
@@ -52,7 +52,7 @@ class Connecting:
             help="A URL, a name in the configuration file, or nothing, and a command at the end, after --.",
             autocompletion=_complete,
         ),
-    ]
+    ] = field(repr=False)  # these may be secret, or have something secret in them
     config: Annotated[
         Path | None,
         typer.Option(
@@ -72,7 +72,7 @@ class Connecting:
             help="Send this header; may be repeated.",
             rich_help_panel=_PANEL,
         ),
-    ] = None
+    ] = field(default=None, repr=False)
     token: Annotated[
         str | None,
         typer.Option(
@@ -80,7 +80,7 @@ class Connecting:
             help=f"A bearer token; for a URL, better in {TOKEN_VARIABLE}, where others cannot see it.",
             rich_help_panel=_PANEL,
         ),
-    ] = None
+    ] = field(default=None, repr=False)
     protocol_version: Annotated[
         str,
         typer.Option(
@@ -114,7 +114,7 @@ class Connecting:
             help="A variable for the command, which inherits hardly any; may be repeated.",
             rich_help_panel=_PANEL,
         ),
-    ] = None
+    ] = field(default=None, repr=False)
     log_level: Annotated[
         str,
         typer.Option(
@@ -172,7 +172,10 @@ class Connecting:
             async with connector as c:
                 session.connector = c
                 if self.log_level != "off":
-                    await ask_for_logs(c, self.log_level)
+                    try:
+                        await ask_for_logs(c, self.log_level)
+                    except MCPError as exc:  # which is no reason not to do what was asked for
+                        print_text(session.notes, one_line(f"the server sends no log: {exc.message}"))
                 yield session
 
     def _where(self) -> Any:

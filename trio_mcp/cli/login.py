@@ -144,19 +144,29 @@ def _expiry(token: StoredToken) -> str:
     renewed = "; it is renewed by itself" if token.refresh_token else "; then log in again"
     if token.expires_at is None:
         return "(the server does not say)"
-    when = datetime.fromtimestamp(token.expires_at).astimezone()
+    if (end := _end(token)) is None:
+        return f"at no day that a calendar has{renewed}"
+    when = end.astimezone()
     minutes = max(0, round((token.expires_at - time.time()) / 60))
     return f"{when:%Y-%m-%d %H:%M}, in {minutes} minutes{renewed}"
 
 
+def _end(token: StoredToken) -> datetime | None:
+    """When it expires; None if nobody said, or no calendar has that day: servers may say anything."""
+    try:
+        return None if token.expires_at is None else datetime.fromtimestamp(token.expires_at, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
 def _as_object(key: TokenKey, token: StoredToken) -> dict[str, Any]:
-    end = token.expires_at
+    end = _end(token)
     return {
         "resource": key.resource,
         "issuer": key.issuer,
         "client": key.client or None,
         "scopes": sorted(token.scopes),
-        "expiresAt": None if end is None else datetime.fromtimestamp(end, UTC).isoformat(),
+        "expiresAt": None if end is None else end.isoformat(),
         "renewable": token.refresh_token is not None,
     }
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx2
+
 from ..errors import UsageError
+from ..http.urls import public_url
 from ..transports.stdio import StdioServer
 
 if TYPE_CHECKING:
@@ -32,8 +35,8 @@ class Target:
         name: in the configuration file; None if it is from none.
     """
 
-    where: Any
-    options: Mapping[str, Any] = field(default_factory=dict)
+    where: Any = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     name: str | None = None
 
     @property
@@ -43,10 +46,15 @@ class Target:
 
     @property
     def shown(self) -> str:
-        """What to write in the place of the target in another command line."""
+        """What to write in the place of the target in another command line, but for what may be secret."""
         if self.name is not None:
             return self.name
-        return self.url or f"-- {self.where.command} …"
+        if self.url is None:
+            return f"-- {self.where.command} …"
+        try:
+            return public_url(httpx2.URL(self.url))
+        except (httpx2.InvalidURL, UnicodeError):
+            return "URL"
 
 
 def as_word(command: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .states import ServerState
 __all__ = ["Change", "Down", "GroupEvent", "GroupEvents", "Up", "open_events"]
 
 _TRIES: Final = ReconnectPolicy(attempts=None)  # for as long as the server is up
+_LASTING: Final = 10.0  # seconds of a subscription, after which the waits begin anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ class GroupEvent:
 class GroupEvents(EventStream[GroupEvent]):
     """The events of a group. Made by `ConnectorGroup.events` only.
 
-    Up to 1,000 wait; then the oldest are forgotten, and a bare `Gap` tells so. The iteration ends with the
-    group's block.
+    Up to 1,000 wait; then the oldest are forgotten, and a bare `Gap` tells so. The iteration ends with its
+    own block, and with the group's.
     """
 
 
@@ -77,7 +79,10 @@ async def open_events(members: Iterable[Member]) -> AsyncGenerator[GroupEvents]:
         for follower in followers:
             await follower.begun.wait()
         await trio.lowlevel.checkpoint()
-        yield stream
+        try:
+            yield stream
+        finally:
+            stream.end(None)
         nursery.cancel_scope.cancel(reason="nobody listens any more")
 
 
@@ -145,6 +150,7 @@ class _Follower:
         while True:
             reason = "the server has ended the subscription"
             passes = True
+            began = math.inf
             try:
                 tools, prompts, resources = _told_by(connector.server_capabilities)
                 if not (tools or prompts or resources):
@@ -153,6 +159,7 @@ class _Follower:
                     tools=tools, prompts=prompts, resources=resources, reconnect=_TRIES
                 ) as events:
                     self._established(lost)
+                    began = trio.current_time()
                     async for event in events:
                         self._put(event)
             except NotConnected:
@@ -164,6 +171,8 @@ class _Follower:
                 break
             # The server may be on its way out: then this is cancelled.
             self.begun.set()
+            if trio.current_time() - began >= _LASTING:
+                attempt = 0
             await trio.sleep(_TRIES.delay(attempt, self._member.rng))
             attempt += 1
         self._established(lost)

@@ -53,16 +53,19 @@ class Listening:
         """Listen within the block; see `Connector.listen`."""
         subscription = Subscription()
         async with open_flat_nursery() as nursery:
-            if is_modern(self._session.negotiated.version):
-                stream = Stream(self._session, self._dispatcher, subscription, wanted, self._rng, policy)
-                nursery.start_soon(stream.follow)
-                with deadline(self._patience, self._unacknowledged):
-                    await stream.opened.wait()
-                yield subscription
-            else:
-                nursery.start_soon(self._legacy.follow, subscription)
-                async with self._legacy.open(subscription, wanted):
+            try:
+                if is_modern(self._session.negotiated.version):
+                    stream = Stream(self._session, self._dispatcher, subscription, wanted, self._rng, policy)
+                    nursery.start_soon(stream.follow)
+                    with deadline(self._patience, self._unacknowledged):
+                        await stream.opened.wait()
                     yield subscription
+                else:
+                    nursery.start_soon(self._legacy.follow, subscription)
+                    async with self._legacy.open(subscription, wanted):
+                        yield subscription
+            finally:
+                subscription.end(None)
             nursery.cancel_scope.cancel(reason="nobody listens any more")
 
     def _unacknowledged(self) -> ConnectTimeout:

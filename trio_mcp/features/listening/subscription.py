@@ -67,16 +67,17 @@ class EventStream(Generic[E]):
             pass
 
     def end(self, failure: ConnectorError | None) -> None:
-        """No more events come."""
-        self._failure = failure
+        """No more events come. What ended them first is what counts."""
+        if self._failure is None:
+            self._failure = failure
         self._send.close()
 
 
 class Subscription(EventStream[Event]):
     """The events of one server. Made by `Connector.listen` only.
 
-    The iteration ends when the server ends the subscription in order. Where it is lost for good, the
-    iteration raises the reason.
+    The iteration ends with its block, and when the server ends the subscription in order. Where it is lost
+    for good, the iteration raises the reason.
 
     Attributes:
         honoured: what the server agreed to tell of; it may be less than was asked for.
