@@ -175,7 +175,7 @@ async def test_ctrl_c_cancels_what_is_running_and_else_says_how_to_leave(
         nursery.start_soon(shown.repl.watch, signals, lines)
         await ctrl_c.send(2)
         await trio.testing.wait_all_tasks_blocked()
-        assert shown.notes == "(Ctrl-D leaves, Ctrl-U clears the line)\n"
+        assert shown.notes == "\n(Ctrl-D leaves, Ctrl-U clears the line)\n"
         assert lines.redrawn == 1
 
         async def interrupt() -> None:
@@ -196,7 +196,7 @@ async def test_ctrl_c_cancels_the_lists_of_the_greeting(
     lists = mcp_server.calls("tools/list")
     ctrl_c, signals = trio.open_memory_channel[int](0)
     async with talking(mcp_server, make_console) as shown, trio.open_nursery() as nursery:
-        nursery.start_soon(shown.repl.watch, signals)
+        nursery.start_soon(shown.repl.watch, signals, Typed())
 
         async def interrupt() -> None:
             await lists.receive()
@@ -205,7 +205,7 @@ async def test_ctrl_c_cancels_the_lists_of_the_greeting(
         nursery.start_soon(interrupt)
         assert await shown.repl.run(Typed("help")) == 0
         nursery.cancel_scope.cancel()
-    assert "(Ctrl-D leaves)" not in shown.notes
+    assert "Ctrl-D leaves" not in shown.notes
     assert "list the tools" in shown.out
     assert trio.current_time() < 1
 

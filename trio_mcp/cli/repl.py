@@ -91,7 +91,7 @@ class Repl:
             if self._running is not None:
                 self._running.cancel(reason="Ctrl-C")
             else:
-                print_text(self._session.notes, "(Ctrl-D leaves, Ctrl-U clears the line)")
+                print_text(self._session.notes, "\n(Ctrl-D leaves, Ctrl-U clears the line)")
                 lines.redraw()
 
     async def run(self, lines: Lines) -> int:
