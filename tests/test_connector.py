@@ -16,6 +16,7 @@ import mcp_types as types
 import pytest
 import trio
 import trio.testing
+from mcp.server import MCPServer
 
 import trio_mcp
 from tests.conftest import Serve
@@ -408,7 +409,8 @@ def test_under_asyncio_it_says_what_to_do() -> None:
         ("example.com/mcp", "did you mean http://example.com/mcp"),
         ("127.0.0.1:8000/mcp", "did you mean http://127.0.0.1:8000/mcp"),
         ("http://", "no host"),
-        ("http://a b/mcp", "white space"),
+        ("http://a b/mcp", "white space in it$"),
+        ("python server.py", "white space in it; a program to start is a StdioServer"),
         ("http://example.com/mcp ", "white space"),
         ("http://example.com:99999/mcp", "between 1 and 65535, not 99999"),
         ("http://example.com:0/mcp", "between 1 and 65535, not 0"),
@@ -708,3 +710,32 @@ async def test_over_http_a_connection_is_never_lost_for_good(
         await c.aclose()
         with pytest.raises(trio_mcp.NotConnected):
             await c.until_lost()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://a.example/mcp",
+        "ws://a.example/mcp",
+        trio_mcp.StdioServer("a"),
+        MCPServer("a"),
+    ],
+    ids=["http", "ws", "stdio", "memory"],
+)
+def test_an_option_that_there_is_not_is_refused_whatever_the_target(target: Any) -> None:
+    options: Any = {"elicitation_calback": None}
+    with pytest.raises(TypeError, match="elicitation_calback"):
+        trio_mcp.open_connector(target, **options)
+
+
+def test_a_mistyped_option_is_told_with_the_right_one() -> None:
+    target = trio_mcp.StdioServer("a")
+    options: Any = {"elicitation_calback": None}
+    with pytest.raises(TypeError) as caught:
+        trio_mcp.open_connector(target, **options)
+    assert str(caught.value) == (
+        "'elicitation_calback' is no option of a connector to stdio:a: did you mean 'elicitation_callback'?"
+    )
+    options = {"verify": False}
+    with pytest.raises(TypeError, match="^'verify' is no option of a connector to stdio:a$"):
+        trio_mcp.open_connector(target, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import random
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -62,7 +63,14 @@ def make_setup(identifier: str, audience: tuple[str, str], **options: Unpack[Com
 
     Raises:
         ConfigurationError: an option that cannot work.
+        TypeError: an option that there is not, as of any function.
     """
+    # Connectors that hand on what they do not know themselves get here with a name that was mistyped.
+    for name in options:
+        if name not in CommonOptions.__optional_keys__:
+            near = difflib.get_close_matches(name, CommonOptions.__optional_keys__, 1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{name!r} is no option of a connector to {identifier}{hint}")
     client_info = options.get("client_info")
     if not isinstance(client_info, types.Implementation | None):
         raise ConfigurationError(

@@ -23,6 +23,13 @@ def test_the_target_comes_first_and_the_options_of_connecting_are_last() -> None
         at = shown.index(text, at)
 
 
+def test_the_help_shows_what_takes_a_value_and_breaks_lines_where_they_end() -> None:
+    shown = run("call", "--help", env={"COLUMNS": "300"}).stdout
+    assert "<bool>" not in shown
+    assert "With @file in the place of the value" in shown
+    assert "<bool>" not in run("--help").stdout
+
+
 @pytest.mark.real
 def test_a_target_may_be_a_command_after_two_dashes() -> None:
     result = run("call", "add", "a=1", "b=2", "--json", "--", *STDIO)

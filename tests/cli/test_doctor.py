@@ -349,6 +349,12 @@ async def test_a_certificate_that_is_not_shown_in_time(monkeypatch: pytest.Monke
             5,
         ),
         (
+            answer(501, HTML, b"<title>Not here</title>"),
+            "501 Not Implemented, an HTML page, 'Not here'",
+            "there is no MCP endpoint at this address (HTTP 501)",
+            1,
+        ),
+        (
             answer(404, HTML, b"<title>Not here</title>"),
             "404 Not Found, an HTML page, 'Not here'",
             "there is no MCP endpoint at this address (HTTP 404)",
@@ -484,11 +490,19 @@ async def test_a_program_that_works() -> None:
 async def test_a_program_that_is_not_there() -> None:
     found = failure(await examined(as_word(["no-such-program"])))
     assert (found.step, found.text, found.code) == ("program", "there is no program 'no-such-program'", 3)
+    assert (found.advice or "").startswith("install it")
+
+
+async def test_a_whole_command_in_the_place_of_the_program() -> None:
+    found = failure(await examined(as_word(["python server.py"])))
+    assert (found.advice or "").startswith("its arguments are words of their own")
 
 
 async def test_a_program_that_dies() -> None:
     findings = await examined(as_word([sys.executable, "-c", "import sys; sys.exit('no key')"]), patience=10)
-    assert "exited with code 1; the last it wrote to stderr: no key" in failure(findings).text
+    found = failure(findings)
+    assert found.text == "the server exited with code 1; the last it wrote to stderr: no key"
+    assert (found.advice or "").startswith("run the command by hand")
 
 
 async def test_a_directory_that_is_not_there() -> None:

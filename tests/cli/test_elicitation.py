@@ -200,7 +200,11 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[[str], objec
     typed, stdin = pty.openpty()
     with open(stdin, encoding="utf-8") as file:
         monkeypatch.setattr(sys, "stdin", file)
-        yield lambda text: os.write(typed, text.encode())
+
+        def type_text(text: str) -> None:
+            os.write(typed, text.encode())
+
+        yield type_text
     os.close(typed)
 
 

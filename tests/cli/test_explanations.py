@@ -2,6 +2,7 @@ import pytest
 
 import trio_mcp
 from trio_mcp.cli.doctor.explanations import explain
+from trio_mcp.cli.doctor.http import Answered
 
 
 @pytest.mark.parametrize(
@@ -18,3 +19,11 @@ def test_errors_in_plain_words(error: trio_mcp.ConnectorError, text: str, advice
     found, todo = explain(error, None)
     assert text in found
     assert (todo is None) if advice is None else (todo or "").startswith(advice)
+
+
+def test_a_server_of_files_has_pages_and_no_post() -> None:
+    page = Answered(200, "text/html", {}, "Hello")
+    found, todo = explain(trio_mcp.HTTPStatusError("HTTP 501", 501, {}), page)
+    assert found == "there is a web page, 'Hello', at this address, and no MCP endpoint"
+    assert todo is not None
+    assert "it often ends in /mcp or /sse" in todo

@@ -53,6 +53,24 @@ async def test_at_a_terminal_it_is_readline(at_a_terminal: None, monkeypatch: py
         assert await found.read() == "typed after mcp> "
 
 
+async def test_the_prompt_is_shown_again_with_what_is_typed_so_far(
+    at_a_terminal: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readline = pytest.importorskip("readline")
+    monkeypatch.setattr(readline, "get_line_buffer", lambda: "too")
+    with lines.open_lines(lambda line, text: []) as found:
+        found.redraw()
+        assert capsys.readouterr() == ("", "mcp> ")
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        found.redraw()
+        assert capsys.readouterr() == ("mcp> too", "")
+
+
+def test_lines_of_a_pipe_have_no_prompt_to_show_again(capsys: pytest.CaptureFixture[str]) -> None:
+    lines.Lines(lambda: "", interactive=False).redraw()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_the_tab_key(monkeypatch: pytest.MonkeyPatch) -> None:
     readline = pytest.importorskip("readline")
     seen = []

@@ -60,3 +60,9 @@ def test_prompts(make_console: MakeConsole) -> None:
         [types.Prompt(name="greet", description="Say hello", arguments=arguments), types.Prompt(name="bye")],
     )
     assert file.getvalue() == "greet\tSay hello\twho, how?\nbye\t\t\n"
+
+
+def test_a_description_that_is_a_docstring_is_not_indented_in_a_table(make_console: MakeConsole) -> None:
+    console, file = make_console(terminal=True)
+    print_prompts(console, [types.Prompt(name="greet", description="Say hello.\n    Twice.\n")])
+    assert "│ Twice. " in file.getvalue()

@@ -34,6 +34,10 @@ class Typed(Lines):
     def __init__(self, *lines: str, interactive: bool = True) -> None:
         super().__init__(self._next, interactive=interactive)
         self._left = list(lines)
+        self.redrawn = 0
+
+    def redraw(self) -> None:
+        self.redrawn += 1
 
     def _next(self) -> str:
         if not self._left:
@@ -167,17 +171,19 @@ async def test_ctrl_c_cancels_what_is_running_and_else_says_how_to_leave(
     calls = mcp_server.calls("tools/call")
     ctrl_c, signals = trio.open_memory_channel[int](5)
     async with talking(mcp_server, make_console) as shown, trio.open_nursery() as nursery:
-        nursery.start_soon(shown.repl.watch, signals)
+        lines = Typed("wait", "help")
+        nursery.start_soon(shown.repl.watch, signals, lines)
         await ctrl_c.send(2)
         await trio.testing.wait_all_tasks_blocked()
-        assert shown.notes == "(Ctrl-D leaves)\n"
+        assert shown.notes == "\n(Ctrl-D leaves, Ctrl-U clears the line)\n"
+        assert lines.redrawn == 1
 
         async def interrupt() -> None:
             await calls.receive()
             await ctrl_c.send(2)
 
         nursery.start_soon(interrupt)
-        assert await shown.repl.run(Typed("wait", "help")) == 0
+        assert await shown.repl.run(lines) == 0
         nursery.cancel_scope.cancel()
     assert "cancelled\n" in shown.notes
     assert "list the tools" in shown.out
@@ -190,7 +196,7 @@ async def test_ctrl_c_cancels_the_lists_of_the_greeting(
     lists = mcp_server.calls("tools/list")
     ctrl_c, signals = trio.open_memory_channel[int](0)
     async with talking(mcp_server, make_console) as shown, trio.open_nursery() as nursery:
-        nursery.start_soon(shown.repl.watch, signals)
+        nursery.start_soon(shown.repl.watch, signals, Typed())
 
         async def interrupt() -> None:
             await lists.receive()
@@ -199,7 +205,7 @@ async def test_ctrl_c_cancels_the_lists_of_the_greeting(
         nursery.start_soon(interrupt)
         assert await shown.repl.run(Typed("help")) == 0
         nursery.cancel_scope.cancel()
-    assert "(Ctrl-D leaves)" not in shown.notes
+    assert "Ctrl-D leaves" not in shown.notes
     assert "list the tools" in shown.out
     assert trio.current_time() < 1
 

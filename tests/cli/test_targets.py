@@ -64,9 +64,32 @@ def test_an_unknown_name(file: Path) -> None:
         read_target("secret", file)
 
 
+def test_milliseconds(file: Path) -> None:
+    file.write_text(json.dumps({"mcpServers": {"a": {"url": "http://a.example/mcp", "timeout": 30_000}}}))
+    assert read_target("a", None, milliseconds=True).options["timeout"] == 30
+    with pytest.raises(ConfigurationError, match="more than an hour"):
+        read_target("a", None)
+
+
 def test_without_a_configuration_file() -> None:
-    with pytest.raises(UsageError, match="'web' is no URL, and there is no configuration file"):
+    with pytest.raises(UsageError, match=r"'web' is no URL, and there is no .*TRIO_MCP_CONFIG\)$"):
         read_target("web", None)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("127.0.0.1:8000/mcp", "http://127.0.0.1:8000/mcp"),
+        ("localhost:8000", "http://localhost:8000"),
+        ("example.com/mcp", "https://example.com/mcp"),
+    ],
+)
+def test_a_url_without_its_scheme(file: Path, word: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"no server '{word}'.*; or was {meant} meant?"):
+        read_target(word, None)
+    file.unlink()
+    with pytest.raises(UsageError, match=f"is no URL.*; or was {meant} meant?"):
+        read_target(word, None)
 
 
 def test_the_environment_comes_before_this_directory_and_that_before_the_users(

@@ -58,6 +58,14 @@ def test_arguments_are_checked_before_they_are_sent_unless_that_is_not_wanted(ur
     assert "valid integer" in result.stdout
 
 
+def test_a_text_that_does_not_fit_is_sent_as_it_is_if_nothing_is_to_be_checked(url: str) -> None:
+    result = run("call", url, "add", "a=x", "b=1", "--unchecked")
+    assert result.exit_code == 1
+    assert "valid integer" in result.stdout
+    result = run("call", url, "add", "a:=x", "b=1", "--unchecked")
+    assert (result.exit_code, result.stderr) == (2, "error: the argument 'a': 'x' is not JSON\n")
+
+
 def test_what_cannot_be_checked_is_sent(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trio_mcp.cli.tools.check_arguments", lambda values, schema: "it cannot be checked")
     result = run("call", url, "add", "a=1", "b=1")

@@ -55,7 +55,7 @@ def test_references_are_expanded(text: str, expanded: str) -> None:
         ("${env:TOKEN}", "the variable TOKEN is not set"),
         (
             "${input:other}",
-            "whom nobody asks here: answer it by inputs={'other': …}",
+            "whom nobody asks here: answer it by inputs={'other': …}, or by a `default` of the question",
         ),
         ("${}", "there is no variable '${}'"),
         ("${env:}", "there is no variable '${env:}'"),

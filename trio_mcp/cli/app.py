@@ -11,7 +11,7 @@ from rich.console import Console
 from .._version import __version__
 from . import demo, login, prompts, resources, tools, watching
 from .bench import bench
-from .commands import add_command
+from .commands import Group, add_command
 from .doctor.command import doctor
 from .exits import DONE, EXIT_CODES
 from .repl import repl
@@ -19,6 +19,7 @@ from .repl import repl
 __all__ = ["app"]
 
 app: typer.Typer = typer.Typer(
+    cls=Group,
     help="An MCP (Model Context Protocol) client for the terminal.",
     epilog=EXIT_CODES,
     no_args_is_help=True,

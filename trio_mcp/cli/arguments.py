@@ -105,15 +105,18 @@ def _called(source: str) -> str:
     return "stdin" if source == "-" else repr(source)
 
 
-def typed_arguments(arguments: Iterable[Argument], input_schema: Mapping[str, Any]) -> dict[str, Any]:
+def typed_arguments(
+    arguments: Iterable[Argument], input_schema: Mapping[str, Any], *, unchecked: bool = False
+) -> dict[str, Any]:
     """The JSON object to call a tool with.
 
     Args:
         arguments: see `parse_arguments`.
         input_schema: the tool's, which tells what `key=value` is converted to.
+        unchecked: whether a text that is not what the schema wants stays a string.
 
     Raises:
-        UsageError: a text that is not JSON, or is not what the schema wants.
+        UsageError: a text that is not JSON, or, unless `unchecked`, not what the schema wants.
     """
     known = as_mapping(input_schema.get("properties"))
     values: dict[str, Any] = {}
@@ -124,7 +127,9 @@ def typed_arguments(arguments: Iterable[Argument], input_schema: Mapping[str, An
             else:
                 values[argument.key] = convert(argument.text, kinds(known.get(argument.key), input_schema))
         except ValueError as exc:
-            raise UsageError(f"the argument {argument.key!r}: {exc}") from exc
+            if argument.is_json or not unchecked:
+                raise UsageError(f"the argument {argument.key!r}: {exc}") from exc
+            values[argument.key] = argument.text
     return values
 
 

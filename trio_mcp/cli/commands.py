@@ -7,16 +7,38 @@ from collections.abc import Awaitable, Callable
 from typing import Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from .connecting import Connecting
 from .exits import run
 from .targets import as_word
 
-__all__ = ["add_command"]
+__all__ = ["Group", "add_command"]
 
 
-class _WithTarget(TyperCommand):
+def _without_types(parameters: list[Any]) -> list[Any]:
+    """Flags as they are typed: help would have `--json <bool>`, as if there was a value to give."""
+    for each in parameters:
+        if getattr(each, "is_flag", False):
+            each.metavar = ""
+    return parameters
+
+
+class Group(TyperGroup):
+    """All commands; see `_without_types`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+class _Command(TyperCommand):
+    """One command; see `_without_types`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+class _WithTarget(_Command):
     """A command whose target may be a command of its own, after `--`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -54,10 +76,12 @@ def add_command(app: typer.Typer, main: Callable[..., Awaitable[int]], name: str
         target, *options = _fields()
         parameters = [target, *own[1:], *options]
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
-    command.__doc__ = main.__doc__
+    # Lines that end where those of the source do look broken in a terminal of another width.
+    paragraphs = inspect.cleandoc(main.__doc__ or "").split("\n\n")
+    command.__doc__ = "\n\n".join(each.replace("\n", " ") for each in paragraphs)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
-    app.command(name, cls=_WithTarget if connects else None)(command)
+    app.command(name, cls=_WithTarget if connects else _Command)(command)
 
 
 def _fields() -> list[inspect.Parameter]:

@@ -49,7 +49,7 @@ class Connecting:
         str,
         typer.Argument(
             metavar="TARGET",
-            help="A URL, a name in the configuration file, or nothing, and a command at the end, after --.",
+            help="A URL, or a name in the configuration file; or none, and a command after -- at the end.",
             autocompletion=_complete,
         ),
     ] = field(repr=False)  # these may be secret, or have something secret in them
@@ -63,6 +63,14 @@ class Connecting:
             rich_help_panel=_PANEL,
         ),
     ] = None
+    milliseconds: Annotated[
+        bool,
+        typer.Option(
+            "--milliseconds",
+            help="The configuration file counts in milliseconds, as for Claude Code and Gemini CLI.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
     header: Annotated[
         list[str] | None,
         typer.Option(
@@ -146,7 +154,7 @@ class Connecting:
         Raises:
             UsageError: nothing.
         """
-        return read_target(self.target, self.config)
+        return read_target(self.target, self.config, milliseconds=self.milliseconds)
 
     @asynccontextmanager
     async def open(self, *, closed: str | None = None, **more: Any) -> AsyncGenerator[Session]:

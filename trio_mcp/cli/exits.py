@@ -95,7 +95,7 @@ def report(console: Console, exc: ConnectorError) -> None:
 
 def in_words(message: str) -> str:
     """An error's text without the names of parameters, which are for programs: " (auth=)"."""
-    return _PARAMETERS.sub("", message)
+    return _PARAMETERS.sub("", message).replace("milliseconds=True", "--milliseconds")
 
 
 def _advice(exc: ConnectorError) -> str:

@@ -37,6 +37,11 @@ class Lines:
         except EOFError:
             return None
 
+    def redraw(self) -> None:
+        """Show the prompt again, with what is typed so far, after something else was printed."""
+        if self.interactive:
+            _redraw()
+
 
 @contextmanager
 def open_lines(complete: Complete) -> Generator[Lines]:
@@ -54,6 +59,16 @@ def _typed() -> str:
     sys.stderr.write(PROMPT)
     sys.stderr.flush()
     return read_line()
+
+
+def _redraw() -> None:
+    # readline waits in a thread, where no signal reaches it: the line that it holds cannot be taken from it.
+    screen, typed = sys.stderr, ""
+    if sys.stdout.isatty():
+        screen = sys.stdout
+        typed = getattr(sys.modules.get("readline"), "get_line_buffer", str)()  # Windows has no readline
+    screen.write(f"{PROMPT}{typed}")
+    screen.flush()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from inspect import cleandoc
 from typing import Any
 
 import mcp_types as types
@@ -60,5 +61,7 @@ def print_rows(console: Console, titles: Sequence[str], rows: Iterable[Sequence[
     table = Table(*titles, row_styles=("", "dim"))
     table.columns[0].overflow = "fold"
     for first, *rest in rows:
-        table.add_row(Text(printable(first), style="bold"), *(Text(printable(each)) for each in rest))
+        # A description is often a docstring, indented as in the source.
+        texts = (Text(printable(cleandoc(each))) for each in rest)
+        table.add_row(Text(printable(first), style="bold"), *texts)
     console.print(table)

@@ -52,7 +52,7 @@ async def repl(where: Connecting, json: AsJson = False) -> int:
         loop = Repl(session, json)
         with trio.open_signal_receiver(signal.SIGINT) as signals, open_lines(loop.candidates) as lines:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(loop.watch, signals)
+                nursery.start_soon(loop.watch, signals, lines)
                 code = await loop.run(lines)
                 nursery.cancel_scope.cancel(reason="the last line has been read")
         return code
@@ -85,13 +85,14 @@ class Repl:
             "help": self._help,
         }
 
-    async def watch(self, signals: AsyncIterator[int]) -> None:
+    async def watch(self, signals: AsyncIterator[int], lines: Lines) -> None:
         """Have Ctrl-C cancel the command that is running."""
         async for _ in signals:
             if self._running is not None:
                 self._running.cancel(reason="Ctrl-C")
             else:
-                print_text(self._session.notes, "(Ctrl-D leaves)")
+                print_text(self._session.notes, "\n(Ctrl-D leaves, Ctrl-U clears the line)")
+                lines.redraw()
 
     async def run(self, lines: Lines) -> int:
         """Take commands until there are no more; the exit code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 
-from ..errors import UsageError
+from ..errors import ConfigurationError, UsageError
 from ..http.urls import public_url
 from ..transports.stdio import StdioServer
 
@@ -23,6 +24,7 @@ CONFIG_VARIABLE: Final = "TRIO_MCP_CONFIG"
 
 _FILES: Final = (".mcp.json", "mcp.json")
 _NUL: Final = "\0"
+_ADDRESS: Final = re.compile(r"(?P<host>[\w.-]+)(:\d+)?(/.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,13 @@ def as_word(command: Sequence[str]) -> str:
     return "".join(f"{_NUL}{each}" for each in command)
 
 
-def read_target(word: str, config: Path | None) -> Target:
+def read_target(word: str, config: Path | None, *, milliseconds: bool = False) -> Target:
     """What `word` means.
 
     Args:
         word: as it was typed; or see `as_word`.
         config: the configuration file; None for those that `find_configuration` finds.
+        milliseconds: whether that is what its `timeout` counts, and not seconds.
 
     Raises:
         UsageError: nothing.
@@ -85,10 +88,23 @@ def read_target(word: str, config: Path | None) -> Target:
     if path is None:
         raise UsageError(
             f"{word!r} is no URL, and there is no configuration file that could name it so: give a URL, "
-            f"a command after --, or --config FILE (or {CONFIG_VARIABLE})"
+            f"a command after --, or --config FILE (or {CONFIG_VARIABLE}){_as_url(word)}"
         )
-    server = _load(path, only=[word])[word]
+    try:
+        server = _load(path, only=[word], milliseconds=milliseconds)[word]
+    except ConfigurationError as exc:
+        if not (meant := _as_url(word)):
+            raise
+        raise ConfigurationError(f"{exc.message}{meant}") from exc
     return Target(server.target, server.options, word)
+
+
+def _as_url(word: str) -> str:
+    """What to say of a word that lacks nothing but the scheme of a URL."""
+    found = _ADDRESS.fullmatch(word)
+    if found is None or not (found[2] or (found[3] and "." in found["host"])):
+        return ""
+    return f"; or was http{'' if found[2] else 's'}://{word} meant?"
 
 
 def find_configuration() -> Path | None:
@@ -115,8 +131,10 @@ def known_names() -> list[str]:
         return []
 
 
-def _load(path: Path, only: Sequence[str] | None = None) -> Mapping[str, Server]:
+def _load(
+    path: Path, only: Sequence[str] | None = None, *, milliseconds: bool = False
+) -> Mapping[str, Server]:
     from ..config import load_servers  # with pydantic's models, which a URL need not wait for
 
     # Who names a server that is disabled wants it all the same.
-    return load_servers(path, only=only, include_disabled=True)
+    return load_servers(path, only=only, include_disabled=True, milliseconds=milliseconds)

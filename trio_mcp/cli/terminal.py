@@ -98,7 +98,7 @@ class Terminal:
         """
         async with self._lock:
             if self.closed is None:
-                with trio.CancelScope() as self._turn, self._paused():  # noqa: ASYNC100 - those of the block
+                with trio.CancelScope() as self._turn, self._paused():  # noqa: ASYNC100 - the block has them
                     yield
                     return
         raise EOFError

@@ -60,6 +60,12 @@ async def call(
     the value, it is what the file holds.
 
     Ctrl-C cancels the call, at the server too. The exit code is 1 if the tool failed.
+
+    As here:
+
+    trio-mcp call https://example.com/mcp add a=1 b=2
+
+    trio-mcp call add a=1 b=2 -- python server.py
     """
     words = parse_arguments(arguments or ())
     async with where.open() as session:
@@ -87,7 +93,7 @@ async def prepared(
     """
     tools = await session.connector.list_tools()
     tool = tools[find_named("tool", name, [each.name for each in tools])]
-    values = typed_arguments(words, tool.input_schema)
+    values = typed_arguments(words, tool.input_schema, unchecked=unchecked)
     if not unchecked and (note := check_arguments(values, tool.input_schema)) is not None:
         print_text(session.notes, note)
     return values

@@ -105,6 +105,6 @@ class Variables:
         if key not in self._inputs:
             raise place.error(
                 f"${{input:{key[:60]}}} is a question to a person, whom nobody asks here: "
-                f"answer it by inputs={{{shortened(key)}: …}}"
+                f"answer it by inputs={{{shortened(key)}: …}}, or by a `default` of the question"
             )
         return self._inputs[key]

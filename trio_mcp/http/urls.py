@@ -25,7 +25,8 @@ def check_url(url: str, schemes: Sequence[str]) -> httpx2.URL:
     if not isinstance(url, str):
         raise ConfigurationError(f"the URL must be a str, not {type(url).__name__}")
     if any(character.isspace() for character in url):
-        raise ConfigurationError("not a usable URL: it has white space in it")
+        hint = "" if "://" in url else "; a program to start is a StdioServer"
+        raise ConfigurationError(f"not a usable URL: it has white space in it{hint}")
     if "://" not in url:
         shown = url.partition("?")[0].rpartition("@")[2]  # a user, a password and a query may be secret
         raise ConfigurationError(f"the URL has no scheme: did you mean {schemes[0]}://{shown}?")

@@ -67,6 +67,8 @@ def _check_program(findings: Findings, server: StdioServer) -> bool:
     path = shutil.which(server.command, path=server.environment.get("PATH"))
     if path is None:
         advice = "install it, or give its whole path; PATH is all that is searched"
+        if " " in server.command:
+            advice = "its arguments are words of their own: no quotes around the whole, and `args` in a file"
         return findings.add("program", "failed", f"there is no program {server.command!r}", None, advice, 3)
     if server.cwd is not None and not os.path.isdir(server.cwd):
         return findings.add("program", "failed", f"there is no directory {os.fspath(server.cwd)}", code=3)

@@ -28,14 +28,15 @@ def explain(exc: ConnectorError, answered: Answered | None) -> tuple[str, str | 
         case HTTPStatusError() if 300 <= exc.status_code < 400:
             where = exc.headers.get("location", "another address")
             return f"the server sends on to {where}", "use that address, if you trust it"
-        case ProtocolError() | HTTPStatusError(status_code=404 | 405 | 400) if is_page:
+        case ProtocolError() | HTTPStatusError(status_code=400 | 404 | 405 | 501) if is_page:
             assert answered is not None
             title = f", {answered.title!r}," if answered.title else ""
             return (
                 f"there is a web page{title} at this address, and no MCP endpoint",
                 "ask the server's documentation for its endpoint; it often ends in /mcp or /sse",
             )
-        case HTTPStatusError(status_code=404 | 405):
+        # 501 is what a server of files says to a POST.
+        case HTTPStatusError(status_code=404 | 405 | 501):
             return (
                 f"there is no MCP endpoint at this address (HTTP {exc.status_code})",
                 "look at the path again; it often ends in /mcp or /sse",
@@ -61,6 +62,11 @@ def explain(exc: ConnectorError, answered: Answered | None) -> tuple[str, str | 
             return (
                 f"what answers does not speak MCP as it should: {exc.message}",
                 "is this the address of an MCP server? if it is, tell its makers",
+            )
+        case ConnectionLost() if (exc.server or "").startswith("stdio:"):
+            return (
+                exc.message,
+                "run the command by hand: it must wait for input, and print nothing but MCP to stdout",
             )
         case ConnectionLost():
             return f"the connection was lost: {exc.message}", "what does the server's log say?"
