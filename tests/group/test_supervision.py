@@ -15,6 +15,7 @@ from trio_mcp import (
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
+    HTTPStatusError,
     InternalError,
     NotConnected,
     ReconnectPolicy,
@@ -248,6 +249,15 @@ async def test_what_will_not_pass_is_not_tried_again(autojump_clock: Clock) -> N
     busy = refuses(wire_server(), AccessDenied("later", 503, {}))
     async with make_group({"denied": denied, "busy": busy}, optional=["denied", "busy"]) as group:
         assert statuses(group) == {"denied": "failed", "busy": "down"}
+
+
+@pytest.mark.parametrize(("asked", "wait"), [("0", 1), ("30", 30), ("86400", 60), ("soon", 1)])
+async def test_a_server_that_asks_for_time_is_given_some(
+    autojump_clock: Clock, asked: str, wait: float
+) -> None:
+    server = refuses(wire_server(), HTTPStatusError("later", 503, {"retry-after": asked}))
+    async with make_group({"a": server}, optional=["a"]) as group:
+        assert group.states["a"].retry_at == trio.current_time() + wait
 
 
 async def test_a_server_that_the_program_closes_has_failed(autojump_clock: Clock) -> None:

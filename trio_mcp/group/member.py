@@ -142,6 +142,8 @@ class Member:
             if fatal or self._policy is None or not may_pass(lost) or not self._policy.allows(attempt):
                 break
             delay = self._policy.delay(attempt, self.rng)
+            if isinstance(lost, HTTPStatusError) and lost.retry_after is not None:
+                delay = max(delay, min(lost.retry_after, self._policy.maximum))
             attempt += 1
             logger.warning("server %r of the group is opened anew in %.3g s: %s", self.name, delay, lost)
             self._change("down", lost, trio.current_time() + delay)
