@@ -39,6 +39,7 @@ LAYERS: Final = [
     ["auth"],
     ["callbacks"],
     [
+        "block",
         "supervision",
         "mailbox",
         "statistics",

@@ -12,12 +12,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
 from typing import Self
 
 import mcp_types as types
 import trio
 
+from .block import Block, check_trio
 from .callbacks import RequestContext
 from .connection import Connection, Setup, TransportFactory, open_connection
 from .errors import ConnectorError, NotConnected, UnsupportedFeature, UsageError
@@ -27,10 +27,10 @@ from .protocol.versions import is_modern
 from .statistics import Statistics
 from .transports.base import TransportName
 
-__all__ = ["Connector", "check_trio"]
+__all__ = ["Connector"]
 
 
-class Connector(Methods):
+class Connector(Methods, Block):
     """A connection to one MCP server. Its classes, one for each kind of target, are made by `open_connector`.
 
     Args:
@@ -39,11 +39,11 @@ class Connector(Methods):
     """
 
     def __init__(self, setup: Setup, roots: Sequence[types.Root] | None) -> None:
+        super().__init__()
         self._setup = setup
         self._roots = check_roots(roots or ())
         self._statistics = Statistics()
         self._connection: Connection | None = None
-        self._block: AbstractAsyncContextManager[None] | None = None
         self._opening = trio.CancelScope()
         self._leave = trio.Event()
         self._left: trio.Event | None = None
@@ -54,33 +54,10 @@ class Connector(Methods):
 
     # The block
 
-    async def __aenter__(self) -> Self:
-        check_trio()
-        self._check_not_open()
-        self._opening = trio.CancelScope()
-        self._block = block = self._lifetime()
-        try:
-            await block.__aenter__()
-        except BaseException:
-            self._block = None
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        assert self._block is not None
-        try:
-            return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its own business
-        finally:
-            self._block = None
-
     @asynccontextmanager
     async def _lifetime(self) -> AsyncGenerator[None]:
         self._statistics = statistics = Statistics()
+        self._opening = trio.CancelScope()
         async with (
             self._open_transport() as make,
             open_connection(self._setup, make, self, statistics) as connection,
@@ -113,10 +90,9 @@ class Connector(Methods):
             self._left = None
             left.set()
 
-    def _check_not_open(self) -> None:
-        if self._block is not None:
-            error = UsageError("this connector is open already; make one for each connection")
-            raise error.locate(self.public_identifier)
+    def _is_open(self) -> UsageError:
+        error = UsageError("this connector is open already; make one for each connection")
+        return error.locate(self.public_identifier)
 
     async def aclose(self) -> None:
         """End a connection that `connect` or `run` has opened, and wait until it has ended.
@@ -224,13 +200,3 @@ class Connector(Methods):
             await self.notify("notifications/roots/list_changed")
         else:
             await trio.lowlevel.checkpoint()
-
-
-def check_trio() -> None:
-    """Make sure that this is a Trio program.
-
-    Raises:
-        UsageError: it runs on something else, such as asyncio.
-    """
-    if not trio.lowlevel.in_trio_task():
-        raise UsageError("trio_mcp runs on Trio: start the program with trio.run(main), not with asyncio")

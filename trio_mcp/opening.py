@@ -10,7 +10,8 @@ import trio
 from typing_extensions import Unpack
 
 from .auth import AuthOption
-from .connector import Connector, check_trio
+from .block import check_trio
+from .connector import Connector
 from .errors import ConfigurationError
 from .http import HttpClientOption, Verify
 from .http_connector import HttpConnector, HttpTransportOption

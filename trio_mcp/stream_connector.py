@@ -9,8 +9,8 @@ import mcp_types as types
 import trio
 from typing_extensions import Unpack
 
+from .block import check_trio
 from .connection import TransportFactory
-from .connector import check_trio
 from .errors import ConfigurationError
 from .options import CommonOptions
 from .pipe_connector import PipeConnector

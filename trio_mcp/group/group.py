@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
-from typing import Any, Self, TypeVar, final
+from typing import Any, TypeVar, final
 
 import mcp_types as types
 import trio
 
+from ..block import Block
 from ..callbacks import ProgressCallback
-from ..connector import Connector, check_trio
+from ..connector import Connector
 from ..errors import AmbiguousName, NotConnected, UnknownName, UsageError
 from ..features.response_cache import CacheMode
 from ..features.uri_templates import matches_uri_template
@@ -31,7 +31,7 @@ T = TypeVar("T", GroupTool, GroupPrompt)
 
 
 @final
-class ConnectorGroup:
+class ConnectorGroup(Block):
     """Connections to many MCP servers as one block. Made by `open_connectors` only.
 
         async with open_connectors({"github": "https://…", "files": StdioServer(…)}) as group:
@@ -42,9 +42,9 @@ class ConnectorGroup:
     """
 
     def __init__(self, members: Mapping[str, Member], names: Names) -> None:
+        super().__init__()
         self._members = dict(members)
         self._names = names
-        self._block: AbstractAsyncContextManager[None] | None = None
         self._tools = Catalog(
             self._members,
             "tool",
@@ -80,30 +80,6 @@ class ConnectorGroup:
 
     # The block
 
-    async def __aenter__(self) -> Self:
-        check_trio()
-        if self._block is not None:
-            raise UsageError("this group is open already; make one for each block")
-        self._block = block = self._lifetime()
-        try:
-            await block.__aenter__()
-        except BaseException:
-            self._block = None
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        assert self._block is not None
-        try:
-            return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its own business
-        finally:
-            self._block = None
-
     @asynccontextmanager
     async def _lifetime(self) -> AsyncGenerator[None]:
         members = self._members.values()
@@ -117,6 +93,9 @@ class ConnectorGroup:
             finally:
                 for member in members:
                     member.leave()
+
+    def _is_open(self) -> UsageError:
+        return UsageError("this group is open already; make one for each block")
 
     async def _settle(self) -> None:
         """Wait for the required servers, and for the optional ones until their deadlines."""
