@@ -48,15 +48,15 @@ def _texts(error: BaseException | None) -> Iterator[str]:
 async def case(contender: Contender, url: str, tool: str, patience: float) -> dict[str, Any]:
     """What came of one case; the next call is given `patience` seconds."""
     seen: dict[str, Any] = {"call": "none", "text": "", "alive": False}
-    left = next_call = 0.0
+    seen |= {"next": _CASE_SECONDS, "closing": _CASE_SECONDS}
     try:
         with anyio.fail_after(_CASE_SECONDS):
             async with contender.connect(url) as connection:
                 seen["call"], seen["text"] = await call(connection, tool)
-                next_call = time.perf_counter()
+                began = time.perf_counter()
                 seen["alive"] = (await call(connection, "next", patience))[0] == "ok"
-                left = time.perf_counter()
-            seen |= {"next": left - next_call, "closing": time.perf_counter() - left}
+                seen["next"] = (left := time.perf_counter()) - began
+            seen["closing"] = time.perf_counter() - left
     except Exception as exc:
         seen["alive"] = False
         seen["text"] += f" / the block raised {exc!r}"

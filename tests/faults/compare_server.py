@@ -66,7 +66,9 @@ _MATTERS_OF_TASTE: Final = frozenset(
     }
 )
 """What one may take or refuse."""
-_TAKES_TIME: Final = frozenset({"silence", "slow drip", "FIN, to be resumed"})
+_TAKES_TIME: Final = frozenset(
+    {"silence", "slow drip", "FIN, to be resumed", "a flood of notifications", "a flood of requests"}
+)
 
 
 def _is_fair(fault: Fault) -> bool:
