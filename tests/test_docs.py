@@ -24,6 +24,10 @@ from tests.check_site import problems
 
 pytest_plugins = ["pytester"]
 
+# Each run of pytester forgets what it has imported itself, and the next would mix old classes with new ones.
+for name in trio_mcp.__all__:
+    getattr(trio_mcp, name)
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
