@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -26,6 +25,7 @@ from .features.extensions import ExtensionsOption, check_extensions
 from .features.response_cache import CacheOption, check_cache
 from .features.tasks import TASKS_EXTENSION
 from .middleware.chain import MiddlewareOption, check_middleware
+from .nearest import nearest_names
 from .negotiation import VersionOption, check_version
 
 __all__ = ["CommonOptions", "check_positive", "check_roots", "check_seconds", "make_setup"]
@@ -68,7 +68,7 @@ def make_setup(identifier: str, audience: tuple[str, str], **options: Unpack[Com
     # Connectors that hand on what they do not know themselves get here with a name that was mistyped.
     for name in options:
         if name not in CommonOptions.__optional_keys__:
-            near = difflib.get_close_matches(name, CommonOptions.__optional_keys__, 1)
+            near = nearest_names(name, CommonOptions.__optional_keys__, 1)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise TypeError(f"{name!r} is no option of a connector to {identifier}{hint}")
     client_info = options.get("client_info")

@@ -14,7 +14,7 @@ from .connecting import Connecting
 from .exits import DONE
 from .listings import print_prompts
 from .output import print_json, print_messages, print_text
-from .session import Session, listed
+from .session import Session, show_listed
 from .tools import AsJson, Words
 
 __all__ = ["complete", "prompt", "prompts", "show_completions", "show_prompt", "show_prompts"]
@@ -28,14 +28,7 @@ async def prompts(where: Connecting, json: AsJson = False) -> int:
 
 async def show_prompts(session: Session, json: bool) -> int:
     """Print the prompts; see `prompts`."""
-    found = await listed(session.connector.list_prompts)
-    if json:
-        print_json(session.console, found)
-    elif found:
-        print_prompts(session.console, found)
-    else:
-        print_text(session.notes, "the server has no prompts")
-    return DONE
+    return await show_listed(session, session.connector.list_prompts, print_prompts, "prompts", json)
 
 
 async def prompt(

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from ..connector import Connector
 from ..errors import MCPError
-from .output import ProgressView
+from .exits import DONE
+from .output import ProgressView, print_json, print_text
 from .terminal import Terminal
 
-__all__ = ["Session", "listed"]
+__all__ = ["Session", "listed", "show_listed"]
 
 T = TypeVar("T")
 
@@ -66,3 +67,21 @@ async def listed(fetch: Callable[[], Awaitable[list[T]]]) -> list[T]:
         if exc.code != types.METHOD_NOT_FOUND:
             raise
         return []
+
+
+async def show_listed(
+    session: Session,
+    fetch: Callable[[], Awaitable[list[T]]],
+    show: Callable[[Console, list[T]], object],
+    what: str,
+    json: bool,
+) -> int:
+    """Print what `fetch` lists: as JSON, or by `show`; or that there are no such things (`what`)."""
+    found = await listed(fetch)
+    if json:
+        print_json(session.console, found)
+    elif found:
+        show(session.console, found)
+    else:
+        print_text(session.notes, f"the server has no {what}")
+    return DONE

@@ -13,7 +13,7 @@ from .connecting import Connecting
 from .exits import DONE, FAILED
 from .listings import print_tools
 from .output import print_json, print_result, print_text
-from .session import Session, listed
+from .session import Session, show_listed
 
 __all__ = ["AsJson", "Words", "call", "prepared", "show_call", "show_tools", "tools"]
 
@@ -35,14 +35,7 @@ async def tools(where: Connecting, json: AsJson = False) -> int:
 
 async def show_tools(session: Session, json: bool) -> int:
     """Print the tools; see `tools`."""
-    found = await listed(session.connector.list_tools)
-    if json:
-        print_json(session.console, found)
-    elif found:
-        print_tools(session.console, found)
-    else:
-        print_text(session.notes, "the server has no tools")
-    return DONE
+    return await show_listed(session, session.connector.list_tools, print_tools, "tools", json)
 
 
 async def call(

@@ -20,6 +20,7 @@ from ..deadlines import Stalled, deadline
 from ..errors import HTTPStatusError
 from ..origin import has_lawful_port, same_origin
 from .engine import Engine, HttpRequest, nothing
+from .exchange import AT_ONCE
 from .response import HttpResponse
 from .urls import public_url
 
@@ -28,7 +29,6 @@ __all__ = ["HttpClient"]
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_DRAINS: Final = 8
-_PIECE: Final = 1 << 14  # bytes that are sent within `timeout`
 
 
 class HttpClient:
@@ -73,7 +73,7 @@ class HttpClient:
         Raises:
             Stalled: it took longer.
         """
-        seconds = self.timeout * (2 + len(body) // _PIECE)
+        seconds = self.timeout * (2 + len(body) // AT_ONCE)
         return deadline(
             seconds, lambda: Stalled(f"the exchange was not done within {seconds:g} s (timeout=)")
         )

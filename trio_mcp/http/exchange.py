@@ -19,10 +19,10 @@ from ..supervision import open_flat_nursery
 from .connection import Connection
 from .failures import root_cause
 
-__all__ = ["Exchange", "no_answer", "silent"]
+__all__ = ["AT_ONCE", "Exchange", "no_answer", "silent"]
 
-# A request of so many bytes fits into the buffers of any connection: sending it is no step of its own.
-_AT_ONCE: Final = 1 << 14
+AT_ONCE: Final = 1 << 14
+"""A request of so many bytes fits into the buffers of any connection: sending it is no step of its own."""
 
 
 class Exchange:
@@ -83,7 +83,7 @@ class Exchange:
         self._silence = silence
         parser = self._connection.parser
         with trio.move_on_after(silence) as scope:
-            if len(request) <= _AT_ONCE:
+            if len(request) <= AT_ONCE:
                 await self._send(request)
                 self._is_sent()
                 await self._read()
@@ -123,8 +123,8 @@ class Exchange:
         rest = memoryview(request)
         while rest and self._broken is None:
             with deadline(send_timeout, partial(_not_taken, send_timeout)):
-                await self._send(rest[:_AT_ONCE])
-            rest = rest[_AT_ONCE:]
+                await self._send(rest[:AT_ONCE])
+            rest = rest[AT_ONCE:]
         self._is_sent()
         scope.deadline = trio.current_time() + self._silence
 

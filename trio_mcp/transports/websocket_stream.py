@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from ..supervision import FlatNursery
+from .base import nothing
 
 __all__ = ["NotSwitched", "Reader", "TooManyFrames", "WatchedStream"]
 
@@ -32,10 +33,6 @@ class NotSwitched(Exception):
 
 class TooManyFrames(Exception):
     """A message has come in more frames than it may have bytes: most of them are empty."""
-
-
-def _nothing() -> None:
-    pass
 
 
 def _zero() -> int:
@@ -60,7 +57,7 @@ class WatchedStream(trio.abc.Stream):
     def __init__(self, stream: trio.abc.Stream, max_frames: int) -> None:
         self.count_frames: Callable[[], int] = _zero
         self._max_frames = max_frames
-        self.on_data: Callable[[], object] = _nothing
+        self.on_data: Callable[[], object] = nothing
         self.sent: bool = False
         self.torn: bool = False
         self._stream = stream
@@ -118,7 +115,7 @@ class Reader:
 
     def __init__(self, nursery: FlatNursery) -> None:
         self.scope: trio.CancelScope = trio.CancelScope(shield=True)
-        self.on_end: Callable[[], object] = _nothing
+        self.on_end: Callable[[], object] = nothing
         self.ended: trio.Event = trio.Event()
         self.failure: Exception | None = None
         self._nursery = nursery
